@@ -1,0 +1,247 @@
+"""Turn a PyTorch CheXNet checkpoint into a Paddle one that predicts the same.
+
+    python convert_torch_weights.py model.pth.tar pretrained_models/model_from_torch.pdparams
+
+ends with
+
+    wrote pretrained_models/model_from_torch.pdparams, sha256 <64 hex digits>
+
+Pickled checkpoints (.pth, .pt, .pth.tar) need torch (a CPU wheel will do: requirements-dev.txt) and
+are read with `weights_only=True`; .safetensors files need no torch.
+"""
+
+import re
+
+import cli  # before Paddle
+
+import numpy as np
+import paddle
+
+from dataset import CLASS_NAMES
+from files import UserError, first_line, read_safetensors, sha256
+from model import CheXNet, save_state
+
+# What people call the state dict inside a checkpoint's dict.
+STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model", "net")
+
+
+def parse_args():
+    parser = cli.ArgumentParser(__doc__)
+    parser.add_argument("checkpoint", help="PyTorch checkpoint: .pth, .pt, .pth.tar, .safetensors")
+    parser.add_argument("output", help="Paddle weights to write: .pdparams")
+    parser.add_argument(
+        "--backbone-only",
+        action="store_true",
+        help="leave the checkpoint's head out (ImageNet's 1000 classes, say) and write a fresh one",
+    )
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    if not args.output.endswith(".pdparams"):
+        raise UserError(f"{args.output}: want a name ending in .pdparams, got another; rename it")
+    torch_state = read_checkpoint(args.checkpoint)
+    paddle.seed(0)  # a fresh head is the same each time
+    network = CheXNet(len(CLASS_NAMES))
+    state, dropped = convert(torch_state, network, args.checkpoint, args.backbone_only)
+    tensors = network.state_dict()
+    for name, array in state.items():
+        tensors[name].set_value(array)
+    save_state(tensors, args.output)
+
+    parameters = sum(p.size for p in network.parameters() if not p.stop_gradient)
+    print(f"converted {len(state)} of {len(torch_state)} tensors")
+    print(f"dropped {dropped['counters']} num_batches_tracked, which Paddle has no use for")
+    if args.backbone_only:
+        print(f"dropped {dropped['head']} tensors of the head; the network's is fresh")
+    print(f"{parameters:,} trainable parameters")
+    print(f"wrote {args.output}, sha256 {sha256(args.output)}")
+
+
+def read_checkpoint(path):
+    """Read the state dict of a checkpoint without running code from it.
+
+    Args:
+        path: what torch.save wrote (zip or legacy form), or a .safetensors file.
+
+    Returns:
+        dict from name to NumPy array; float16 and bfloat16 are widened to float32.
+
+    Raises:
+        UserError: the file is missing, broken, or no state dict.
+    """
+    with open(path, "rb"):  # a missing file is reported before torch is asked for
+        pass
+    if path.endswith(".safetensors"):
+        arrays = read_safetensors(path)
+    else:
+        arrays = _read_torch(path)
+    return {name: _widen(array) for name, array in arrays.items()}
+
+
+def _read_torch(path):
+    try:
+        import torch
+    except ImportError:
+        raise UserError(
+            f"{path}: want torch to read it, got a Python without; "
+            "pip install torch --index-url https://download.pytorch.org/whl/cpu"
+        ) from None
+    import pickle
+
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        name = re.search(r"GLOBAL (\S+)", str(error))
+        if name is None:
+            raise _broken(path, error) from None
+        raise UserError(
+            f"{path}: want a state dict, got a pickle that calls {name[1]}, which was not run; "
+            "if it is a whole model and you trust where it is from, make a state dict of it: "
+            f"`model = torch.load({path!r}, map_location='cpu', weights_only=False)` and "
+            "`torch.save(model.state_dict(), 'state_dict.pth')`"
+        ) from None
+    except OSError:
+        raise
+    except Exception as error:  # a broken file can raise anything
+        raise _broken(path, error) from None
+
+    state = checkpoint
+    if isinstance(checkpoint, dict):
+        state = next((checkpoint[key] for key in STATE_DICT_KEYS if key in checkpoint), checkpoint)
+    if not isinstance(state, dict):
+        raise UserError(
+            f"{path}: want a state dict, got a {type(state).__name__}; "
+            "save model.state_dict() instead"
+        )
+    arrays = {}
+    for name, tensor in state.items():
+        if not isinstance(tensor, torch.Tensor):
+            raise UserError(
+                f"{path}: want a state dict, got a {type(tensor).__name__} under {name!r}; "
+                f"give a dict of tensors, bare or under one of {', '.join(STATE_DICT_KEYS)}"
+            )
+        # NumPy knows no bfloat16.
+        arrays[name] = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+    return arrays
+
+
+def _widen(array):
+    return array.astype(np.float32) if array.dtype.kind == "f" else array
+
+
+def _broken(path, error):
+    return UserError(
+        f"{path}: want a complete PyTorch checkpoint, could not read it ({first_line(error)}); "
+        "download it again"
+    )
+
+
+# torch's name within `features` (or the head) -> Paddle's within `densenet121`. The reference
+# release has torchvision's old spelling, norm.1 for norm1.
+_NORM_FIELDS = {
+    "weight": "weight",
+    "bias": "bias",
+    "running_mean": "_mean",
+    "running_var": "_variance",
+}
+_NAME_RULES = [
+    (r"features\.(?:conv|norm)0", lambda m: "conv1_func"),
+    (
+        r"features\.denseblock(\d)\.denselayer(\d+)\.(?:conv|norm)\.?([12])",
+        lambda m: f"db_conv_{int(m[1]) + 1}.conv{int(m[1]) + 1}_{m[2]}.bn_ac_func{m[3]}",
+    ),
+    (
+        r"features\.transition(\d)\.(?:conv|norm)",
+        lambda m: f"tr_conv{int(m[1]) + 1}_blk.conv_ac_func",
+    ),
+]
+
+
+def paddle_name(name):
+    """Return Paddle's name for a tensor of torchvision's DenseNet-121, or None if it is not one.
+
+    Args:
+        name: torch's, with any prefix before `features.` or `classifier.`.
+    """
+    found = re.search(r"(?:^|\.)((?:features|classifier)\..+)$", name)
+    if not found:
+        return None
+    module, _, field = found[1].rpartition(".")
+    if module in ("classifier", "classifier.0") and field in ("weight", "bias"):
+        return f"densenet121.out.0.{field}"
+    if module == "features.norm5" and field in _NORM_FIELDS:
+        return f"densenet121.batch_norm.{_NORM_FIELDS[field]}"
+    for pattern, place in _NAME_RULES:
+        match = re.fullmatch(pattern, module)
+        if match and re.search(r"norm[.\d]*$", module) and field in _NORM_FIELDS:
+            return f"densenet121.{place(match)}._batch_norm.{_NORM_FIELDS[field]}"
+        if match and re.search(r"conv[.\d]*$", module) and field == "weight":
+            return f"densenet121.{place(match)}._conv.weight"
+    return None
+
+
+def convert(torch_state, network, path, backbone_only=False):
+    """Map every tensor of a torch state dict to one of the network's, and the other way round.
+
+    Args:
+        torch_state: dict from torch's name to array.
+        network: the CheXNet whose tensors are wanted.
+        path: the checkpoint's, for messages.
+        backbone_only: take no head from the checkpoint.
+
+    Returns:
+        state: dict from Paddle's name to float32 array.
+        dropped: {"counters": number of num_batches_tracked, "head": number of head tensors}.
+
+    Raises:
+        UserError: naming a tensor that is left over on either side, or of another shape.
+    """
+    wanted = network.state_dict()
+    state, dropped = {}, {"counters": 0, "head": 0}
+    for torch_name, array in torch_state.items():
+        if torch_name.endswith("num_batches_tracked"):
+            dropped["counters"] += 1
+            continue
+        name = paddle_name(torch_name)
+        is_head = name is not None and name.startswith("densenet121.out.")
+        if backbone_only and is_head:
+            dropped["head"] += 1
+            continue
+        if name not in wanted or name in state:
+            why = "the same tensor twice" if name in state else f"{list(array.shape)} of its own"
+            raise UserError(
+                f"{path}: want DenseNet-121 and its head alone, got {torch_name!r}, {why}; "
+                "this network has another architecture"
+            )
+        if name == "densenet121.out.0.weight":
+            array = array.T  # torch's Linear keeps [out, in], Paddle's [in, out]
+        if list(array.shape) != list(wanted[name].shape):
+            raise UserError(_wrong_shape(path, torch_name, array, wanted[name], is_head))
+        state[name] = np.ascontiguousarray(array, np.float32)
+    for name in wanted:
+        if name not in state and not (backbone_only and name.startswith("densenet121.out.")):
+            raise UserError(
+                f"{path}: want a tensor for {name}, got none; the checkpoint is not a complete "
+                "DenseNet-121" + (" (without its head: --backbone-only)" if ".out." in name else "")
+            )
+    return state, dropped
+
+
+def _wrong_shape(path, torch_name, array, wanted, is_head):
+    """Return the message for a tensor of the right name and the wrong shape."""
+    message = f"{path}: want {torch_name} of shape {list(wanted.shape)}, got {list(array.shape)}; "
+    if is_head:
+        head = "in Paddle's order, [features, classes]" if array.ndim == 2 else "a bias a class"
+        return (
+            f"{message}its head has other classes ({head}): convert with --backbone-only and "
+            "train the head"
+        )
+    if array.ndim == 4 and array.shape[1] == 1:
+        return f"{message}it takes one-channel images scaled another way (torchxrayvision's do)"
+    return f"{message}this network has another architecture"
+
+
+if __name__ == "__main__":
+    cli.run(main)

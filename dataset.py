@@ -1,0 +1,285 @@
+"""NIH ChestX-ray14: label lists, films and the transforms between a file and the network."""
+
+import os
+
+import numpy as np
+import paddle
+from PIL import Image
+
+from files import UserError, first_line
+
+# The order of the flags in the label lists and of the network's outputs.
+CLASS_NAMES = (
+    "Atelectasis",
+    "Cardiomegaly",
+    "Effusion",
+    "Infiltration",
+    "Mass",
+    "Nodule",
+    "Pneumonia",
+    "Pneumothorax",
+    "Consolidation",
+    "Edema",
+    "Emphysema",
+    "Fibrosis",
+    "Pleural_Thickening",
+    "Hernia",
+)
+
+
+def read_label_list(path):
+    """Read a label list: one film a line, its file name and 14 flags of 0 or 1.
+
+    Args:
+        path: text file, UTF-8; a byte-order mark and Windows line ends are accepted.
+
+    Returns:
+        names: list of N file names.
+        labels: uint8 `[N, 14]`, in the order of `CLASS_NAMES`.
+
+    Raises:
+        UserError: naming the file and the line that is not as it should be.
+    """
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            lines = file.read().splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}: want a text file, got bytes that are not UTF-8 at {error.start}; "
+            "give a label list"
+        ) from None
+    while lines and not lines[-1].strip():
+        lines.pop()
+    if not lines:
+        raise UserError(f"{path}: want a line for each film, got an empty file; check the download")
+
+    names, labels, line_of = [], np.empty((len(lines), len(CLASS_NAMES)), np.uint8), {}
+    for row, line in enumerate(lines):
+        name, *flags = line.split() or [""]
+        if len(flags) != len(CLASS_NAMES) or not {"0", "1"}.issuperset(flags):
+            raise UserError(
+                f"{path}:{row + 1}: want a file name and 14 flags of 0 or 1, got {line[:120]!r}; "
+                "mend the line"
+            )
+        if name != os.path.basename(name) or "\0" in name or name in (".", ".."):
+            raise UserError(
+                f"{path}:{row + 1}: want the bare name of a film, got {name[:120]!r}; "
+                "films are looked up by name below the data folder"
+            )
+        if line_of.setdefault(name, row) != row:
+            raise UserError(
+                f"{path}:{row + 1}: want each film once, got {name} again "
+                f"(first on line {line_of[name] + 1}); remove one of the two"
+            )
+        names.append(name)
+        labels[row] = [flag == "1" for flag in flags]
+    return names, labels
+
+
+def find_films(data_dir, names):
+    """Find films below a data folder, in any of the layouts that NIH's archives unpack to.
+
+    Args:
+        data_dir: folder with the films in `images/`, in `images_0NN/images/`, or directly in it.
+        names: file names, without folders.
+
+    Returns:
+        List of paths, in the order of `names`.
+
+    Raises:
+        UserError: the folder or a film is missing.
+    """
+    if not os.path.isdir(data_dir):
+        raise UserError(
+            f"{data_dir}: want the folder of the films, got nothing there; give it with --data-dir"
+        )
+    folders = [data_dir]
+    for parent in (data_dir, os.path.join(data_dir, "images")):
+        if os.path.isdir(parent):
+            parts = sorted(entry for entry in os.listdir(parent) if entry.startswith("images"))
+            folders += [os.path.join(parent, part) for part in parts]
+            folders += [os.path.join(parent, part, "images") for part in parts]
+    paths = {}
+    for folder in filter(os.path.isdir, folders):
+        for entry in os.listdir(folder):
+            paths.setdefault(entry, os.path.join(folder, entry))
+    missing = [name for name in names if name not in paths]
+    if missing:
+        raise UserError(
+            f"{os.path.join(data_dir, 'images', missing[0])}: want a film, got no such file "
+            f"({len(missing)} of {len(names)} listed films are missing); "
+            "complete the download or shorten the list"
+        )
+    return [paths[name] for name in names]
+
+
+def read_film(path, resize=256):
+    """Read a film as PIL's `convert("RGB")` and bilinear resize of the short side do, one channel.
+
+    The three channels of a film are equal, and resizing the grey plane alone gives the same bytes.
+
+    Args:
+        path: a PNG or JPEG file of 8 bits a channel: grey, or colour with equal channels.
+        resize: length of the short side, pixels.
+
+    Returns:
+        uint8 `[1, H, W]`.
+
+    Raises:
+        UserError: the file is missing, broken, no image, or not grey.
+    """
+    try:
+        with Image.open(path, formats=("PNG", "JPEG")) as image:
+            if image.mode.startswith(("I", "F")):
+                raise UserError(
+                    f"{path}: want 8 bits a pixel, got PIL mode {image.mode}; "
+                    "scale it to 8 bits, as NIH did"
+                )
+            grey = (
+                image.convert("L") if image.mode in ("1", "L", "LA") else _grey_plane(image, path)
+            )
+    except FileNotFoundError:
+        raise UserError(f"{path}: want a film, got no such file; check the download") from None
+    except UserError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        # PIL tells a truncated or foreign file by any of these.
+        raise UserError(
+            f"{path}: want a complete PNG or JPEG film, got a file that does not decode "
+            f"({first_line(error)}); download it again"
+        ) from None
+    width, height = grey.size
+    short, long = min(grey.size), max(grey.size)
+    if short != resize:
+        # torchvision's Resize: the long side is cut, not rounded, to a whole number.
+        long = int(resize * long / short)
+        grey = grey.resize((resize, long) if width <= height else (long, resize), Image.BILINEAR)
+    return np.asarray(grey)[np.newaxis]  # [H, W] -> [1, H, W]
+
+
+def _grey_plane(image, path):
+    """Return the grey plane of a colour image whose channels are equal; refuse any other."""
+    red, green, blue = image.convert("RGB").split()
+    if red.tobytes() != green.tobytes() or red.tobytes() != blue.tobytes():
+        raise UserError(
+            f"{path}: want a grey film, got one with colours; convert it to grey yourself"
+        )
+    return red
+
+
+class CenterCrop:
+    """Cut the middle `size` x `size` pixels: the validation transform."""
+
+    def __init__(self, size=224):
+        self.size = size
+
+    def __call__(self, film, rng):
+        # round() as torchvision's center_crop has it.
+        top, left = (int(round((side - self.size) / 2)) for side in film.shape[1:])
+        return film[:, top : top + self.size, left : left + self.size]
+
+
+class RandomCropFlip:
+    """Cut `size` x `size` pixels anywhere and mirror half of the films: the training transform."""
+
+    def __init__(self, size=224):
+        self.size = size
+
+    def __call__(self, film, rng):
+        top, left = (rng.integers(side - self.size + 1) for side in film.shape[1:])
+        film = film[:, top : top + self.size, left : left + self.size]
+        return film[:, :, ::-1] if rng.random() < 0.5 else film
+
+
+class ChestXray14(paddle.io.Dataset):
+    """Films and labels of one list.
+
+    Args:
+        image_dir: the data folder (see `find_films`).
+        label_list: path of the list (see `read_label_list`).
+        transform: called with a film, uint8 `[1, H, W]`, and a `numpy.random.Generator`; returns
+            the film to give. None gives it whole, as `TenCrop` wants it.
+        resize: length of the short side of a film, pixels.
+        seed: with `epoch` and a film's index, all that its random transform depends on: not on
+            which worker process reads it, nor on what was read before.
+
+    Attributes:
+        names: list of N file names.
+        labels: uint8 `[N, 14]`.
+        epoch: counts from 0; set it before each pass over the data.
+    """
+
+    def __init__(self, image_dir, label_list, transform=None, resize=256, seed=0):
+        super().__init__()
+        self.names, self.labels = read_label_list(label_list)
+        self.paths = find_films(image_dir, self.names)
+        self.transform = transform
+        self.resize = resize
+        self.seed = seed
+        self.epoch = 0
+
+    def __getitem__(self, index):
+        """Return film uint8 `[1, H, W]` and labels float32 `[14]`: NumPy, as worker processes need."""
+        film = read_film(self.paths[index], self.resize)
+        if self.transform is not None:
+            rng = np.random.default_rng((self.seed, self.epoch, index))
+            film = self.transform(film, rng)
+        return np.ascontiguousarray(film), self.labels[index].astype(np.float32)
+
+    def __len__(self):
+        return len(self.names)
+
+
+class FilmLoader(paddle.io.DataLoader):
+    """A `paddle.io.DataLoader` whose reading errors are raised where the batches are used.
+
+    Paddle's own raises them in a thread of its own, and then the main thread waits for ever (no
+    worker processes) or sees a SystemError that names no file (with some).
+
+    Args:
+        dataset: a `ChestXray14`.
+        options: those of `paddle.io.DataLoader`.
+    """
+
+    def __init__(self, dataset, **options):
+        super().__init__(_ErrorsAsItems(dataset), collate_fn=_collate, return_list=True, **options)
+
+    def __iter__(self):
+        """Yield batches: films uint8 `[N, 1, H, W]` and labels float32 `[N, 14]`, Paddle tensors."""
+        for batch in super().__iter__():
+            if len(batch) == 1:
+                raise UserError(bytes(batch[0].numpy()).decode())
+            yield batch
+
+
+class _ErrorsAsItems(paddle.io.Dataset):
+    """A data set that gives a UserError instead of raising it."""
+
+    def __init__(self, dataset):
+        super().__init__()
+        self.dataset = dataset
+
+    def __getitem__(self, index):
+        try:
+            return self.dataset[index]
+        except UserError as error:
+            return error
+
+    def __len__(self):
+        return len(self.dataset)
+
+
+def _collate(items):
+    """Stack films and labels; a batch with an error becomes the error's text alone."""
+    for item in items:
+        if isinstance(item, UserError):
+            return [np.frombuffer(str(item).encode(), np.uint8)]
+    films, labels = zip(*items, strict=True)
+    shapes = {film.shape for film in films}
+    if len(shapes) > 1:
+        text = (
+            f"films of one batch: want one shape, got {' and '.join(map(str, sorted(shapes)))}; "
+            "use --crops 1 or --batch-size 1 for films that are not square"
+        )
+        return [np.frombuffer(text.encode(), np.uint8)]
+    return [np.stack(films), np.stack(labels)]

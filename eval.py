@@ -1,0 +1,129 @@
+"""Evaluate a checkpoint on ChestX-ray14 with ten crops: the per-class AUROC table.
+
+    python eval.py --data-dir ChestX-ray14 --weights pretrained_models/model_from_torch.pdparams
+
+ends with a line for each class, the last one being
+
+    The AUROC of Hernia is <AUROC>
+"""
+
+import json
+import os
+import platform
+
+import cli  # before Paddle
+
+from files import sha256, write_whole  # isort: skip
+import numpy as np
+import paddle
+import PIL
+
+from callbacks import BatchBar
+from dataset import CLASS_NAMES, CenterCrop, ChestXray14, FilmLoader
+from metrics import Predictions, auroc, mean_auroc
+from model import CheXNet, TenCrop, load_weights
+
+
+def parse_args():
+    parser = cli.ArgumentParser(__doc__)
+    cli.add_data_arguments(parser)
+    parser.add_argument("--test-list", help="default: labels/test_list.txt below --data-dir")
+    parser.add_argument(
+        "--weights", default="pretrained_models/best_model_via_this_project.pdparams"
+    )
+    parser.add_argument("--crops", type=int, choices=[10, 1], default=10)
+    parser.add_argument("--output-dir", help="write predictions.csv and metrics.json there as well")
+    args = parser.parse_args()
+    args.test_list = args.test_list or os.path.join(args.data_dir, "labels", "test_list.txt")
+    return args
+
+
+def main():
+    args = parse_args()
+    cli.check_sizes(args)
+    cli.set_device(args.device)
+    if args.output_dir:
+        os.makedirs(args.output_dir, exist_ok=True)  # not after hours of work
+
+    print("=> loading checkpoint")
+    network = CheXNet(len(CLASS_NAMES))
+    load_weights(network, args.weights)
+    print("=> loaded checkpoint", flush=True)
+
+    films = ChestXray14(
+        args.data_dir,
+        args.test_list,
+        transform=None if args.crops == 10 else CenterCrop(args.crop_size),
+        resize=args.resize,
+    )
+    probs = predict(TenCrop(network, args.crop_size) if args.crops == 10 else network, films, args)
+
+    aurocs = auroc(films.labels, probs)
+    mean, defined = mean_auroc(aurocs)
+    print("The final AUROCs: ")
+    partial = "" if defined == len(aurocs) else f" (over {defined} of {len(aurocs)} classes)"
+    print(f"The average AUROC is {mean:.3f}{partial}")
+    for name, value in zip(CLASS_NAMES, aurocs, strict=True):
+        print(f"The AUROC of {name} is {value}")
+    if args.output_dir:
+        write_predictions(os.path.join(args.output_dir, "predictions.csv"), films.names, probs)
+        write_metrics(os.path.join(args.output_dir, "metrics.json"), args, films.labels, aurocs)
+
+
+def predict(network, films, args):
+    """Return the probabilities of all films, float32 `[N, 14]`, with a bar over the batches."""
+    model = paddle.Model(
+        network,
+        inputs=[paddle.static.InputSpec([None, None, None, None], "uint8", "films")],
+        labels=[paddle.static.InputSpec([None, len(CLASS_NAMES)], "float32", "labels")],
+    )
+    collected = Predictions()
+    model.prepare(metrics=collected)
+    loader = FilmLoader(films, batch_size=args.batch_size, num_workers=args.num_workers)
+    with paddle.no_grad():
+        model.evaluate(loader, verbose=0, callbacks=[BatchBar()])
+    return np.concatenate(collected.probs)
+
+
+def write_predictions(path, names, probs):
+    """Write one line a film: its name and 14 probabilities, each the shortest that reads back."""
+    with write_whole(path, "w") as file:
+        file.write(",".join(["Image Index", *(f"prob_{name}" for name in CLASS_NAMES)]) + "\n")
+        for name, row in zip(names, probs, strict=True):
+            file.write(",".join([name, *map(str, row)]) + "\n")
+
+
+def write_metrics(path, args, labels, aurocs):
+    """Write the AUROCs with all that they depend on. An undefined AUROC is null."""
+    mean, defined = mean_auroc(aurocs)
+    positives = labels.sum(axis=0, dtype=int).tolist()
+    report = {
+        "auroc": {
+            name: None if np.isnan(value) else float(value)
+            for name, value in zip(CLASS_NAMES, aurocs, strict=True)
+        },
+        "auroc_mean": None if np.isnan(mean) else mean,
+        "auroc_mean_over": defined,
+        "images": len(labels),
+        "positives": dict(zip(CLASS_NAMES, positives, strict=True)),
+        "test_list": {"path": args.test_list, "sha256": sha256(args.test_list)},
+        "weights": {"path": args.weights, "sha256": sha256(args.weights)},
+        "crops": args.crops,
+        "crop_size": args.crop_size,
+        "resize": args.resize,
+        "precision": "fp32",
+        "device": paddle.get_device(),
+        "versions": {
+            "python": platform.python_version(),
+            "paddle": paddle.__version__,
+            "numpy": np.__version__,
+            "pillow": PIL.__version__,
+        },
+    }
+    with write_whole(path, "w") as file:
+        json.dump(report, file, indent=2)
+        file.write("\n")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,198 @@
+"""AUROC per class: exact, with ties, NaN where it is not defined; and the published figures."""
+
+import numpy as np
+import paddle
+from scipy.stats import rankdata
+
+# Test AUROCs that others published, in the order of dataset.CLASS_NAMES; not this project's.
+# name: (14 AUROCs, mean where one was given)
+PUBLISHED = {
+    # arXiv 1705.02315
+    "Wang et al. 2017": (
+        [0.716, 0.807, 0.784, 0.609, 0.706, 0.671, 0.633]
+        + [0.806, 0.708, 0.835, 0.815, 0.769, 0.708, 0.767],
+        None,
+    ),
+    # arXiv 1710.10501
+    "Yao et al. 2017": (
+        [0.772, 0.904, 0.859, 0.695, 0.792, 0.717, 0.713]
+        + [0.841, 0.788, 0.882, 0.829, 0.767, 0.765, 0.914],
+        None,
+    ),
+    # arXiv 1711.05225
+    "CheXNet": (
+        [0.8094, 0.9248, 0.8638, 0.7345, 0.8676, 0.7802, 0.7680]
+        + [0.8887, 0.7901, 0.8878, 0.9371, 0.8047, 0.8062, 0.9164],
+        0.841,
+    ),
+    # https://github.com/arnoweng/CheXNet, the released checkpoint
+    "arnoweng/CheXNet": (
+        [0.8294, 0.9165, 0.8870, 0.7143, 0.8597, 0.7873, 0.7745]
+        + [0.8726, 0.8142, 0.8932, 0.9254, 0.8304, 0.7831, 0.9104],
+        0.843,
+    ),
+    # the same project's improved model
+    "arnoweng/CheXNet improved": (
+        [0.8311, 0.9220, 0.8891, 0.7146, 0.8627, 0.7883, 0.7820]
+        + [0.8844, 0.8148, 0.8992, 0.9343, 0.8385, 0.7914, 0.9206],
+        0.848,
+    ),
+    # https://github.com/jm12138/Paddle-CheXNet
+    "Paddle-CheXNet": (
+        [0.8292, 0.9143, 0.8876, 0.7118, 0.8647, 0.7921, 0.7684]
+        + [0.8771, 0.8161, 0.8987, 0.9302, 0.8374, 0.7962, 0.9311],
+        0.847,
+    ),
+}
+
+
+def auroc(labels, scores):
+    """Area under the ROC curve: the share of (positive, negative) pairs that are ranked right.
+
+    The Mann-Whitney U statistic over the number of pairs; a tied pair counts one half.
+
+    Args:
+        labels: `[N]` or `[N, C]`, 0 or 1.
+        scores: float, of the same shape; only their order within a column matters.
+
+    Returns:
+        float for `[N]`, float64 `[C]` for `[N, C]`; NaN for a column without both labels, or with
+        a NaN among its scores.
+    """
+    labels, scores = np.asarray(labels), np.asarray(scores)
+    if labels.shape != scores.shape or labels.ndim not in (1, 2):
+        raise ValueError(
+            f"want labels and scores [N] or [N, C], got {labels.shape}, {scores.shape}"
+        )
+    if labels.ndim == 2:
+        columns = [auroc(*column) for column in zip(labels.T, scores.T, strict=True)]
+        return np.array(columns, np.float64)
+    positive = labels.astype(bool)
+    if not np.array_equal(positive, labels):
+        raise ValueError("want labels of 0 or 1")
+    positives = int(positive.sum())
+    negatives = len(labels) - positives
+    if not positives or not negatives or np.isnan(scores).any():
+        return float("nan")
+    # rankdata counts from 1 and gives tied scores their mean rank.
+    u = rankdata(scores)[positive].sum() - positives * (positives + 1) / 2
+    return float(u / (positives * negatives))
+
+
+def mean_auroc(aurocs):
+    """Return the mean of the AUROCs that are defined, and how many those are: (NaN, 0) if none."""
+    defined = [value for value in aurocs if not np.isnan(value)]
+    return (float(np.mean(defined)) if defined else float("nan")), len(defined)
+
+
+class _RunningU:
+    """The U statistic of one class, kept up to date batch by batch.
+
+    The scores seen stand in sorted runs, each more than twice as long as the next, so that N scores
+    cost N log N in all, however many batches they come in. U counts half pairs, in whole numbers:
+    no rounding builds up.
+    """
+
+    def __init__(self):
+        self.runs = {True: [], False: []}  # label -> sorted runs of scores, longest first
+        self.seen = {True: 0, False: 0}
+        self.doubled_u = 0
+
+    def update(self, positive, scores):
+        new = {label: np.sort(scores[positive == label]) for label in (True, False)}
+        for negatives in [*self.runs[False], new[False]]:
+            self.doubled_u += _doubled_u(new[True], negatives)
+        for positives in self.runs[True]:
+            self.doubled_u += _doubled_u(positives, new[False])
+        for label, run in new.items():
+            self.seen[label] += len(run)
+            runs = self.runs[label]
+            while runs and len(runs[-1]) <= 2 * len(run):
+                # A stable sort of two sorted runs is a merge.
+                run = np.sort(np.concatenate([runs.pop(), run]), kind="stable")
+            if len(run):
+                runs.append(run)
+
+    def value(self):
+        pairs = self.seen[True] * self.seen[False]
+        return self.doubled_u / (2 * pairs) if pairs else float("nan")
+
+
+def _doubled_u(positives, negatives):
+    """Twice the number of pairs in which the positive scores higher; ties count once.
+
+    Both come sorted. The shorter one is looked up in the longer one.
+    """
+    if len(positives) <= len(negatives):
+        below = np.searchsorted(negatives, positives, "left").sum()
+        not_above = np.searchsorted(negatives, positives, "right").sum()
+        return int(below + not_above)
+    return 2 * len(positives) * len(negatives) - _doubled_u(negatives, positives)
+
+
+class AUROC(paddle.metric.Metric):
+    """AUROC of each class and their mean over all batches since the last reset.
+
+    `paddle.Model` asks for the value after every step, so the U statistic is kept, not recomputed.
+
+    Args:
+        class_names: C names; the metric's own are `AUROC_<class>` and `AUROC_avg`.
+    """
+
+    def __init__(self, class_names):
+        super().__init__()
+        self.class_names = tuple(class_names)
+        self.reset()
+
+    def reset(self):
+        self._statistics = [_RunningU() for _ in self.class_names]
+        self._nan_scores = np.zeros(len(self.class_names), bool)
+
+    def update(self, probs, labels):
+        """Add a batch.
+
+        Args:
+            probs: float `[N, C]`.
+            labels: `[N, C]`, 0 or 1.
+        """
+        probs, labels = np.asarray(probs), np.asarray(labels).astype(bool)
+        self._nan_scores |= np.isnan(probs).any(axis=0)
+        for c, statistic in enumerate(self._statistics):
+            statistic.update(labels[:, c], probs[:, c])
+
+    def accumulate(self):
+        """Return the C AUROCs and the mean of those that are defined: a list of C + 1 floats."""
+        aurocs = [
+            float("nan") if has_nan else statistic.value()
+            for statistic, has_nan in zip(self._statistics, self._nan_scores, strict=True)
+        ]
+        return [*aurocs, mean_auroc(aurocs)[0]]
+
+    def name(self):
+        return [f"AUROC_{name}" for name in (*self.class_names, "avg")]
+
+
+class Predictions(paddle.metric.Metric):
+    """Collects what the network says, in the order of the data: one instance an evaluation.
+
+    Attributes:
+        probs: list of float32 `[n, C]`, one a batch.
+        labels: list of `[n, C]`, likewise.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.probs, self.labels = [], []
+
+    def reset(self):
+        """Keep everything: `paddle.Model` resets metrics as an evaluation ends."""
+
+    def update(self, probs, labels):
+        self.probs.append(probs)
+        self.labels.append(labels)
+
+    def accumulate(self):
+        return sum(len(probs) for probs in self.probs)
+
+    def name(self):
+        return "films"

@@ -1,0 +1,193 @@
+"""CheXNet: DenseNet-121 with a 14-way sigmoid head, ten-crop averaging, and its weight files."""
+
+import io
+import os
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from files import UserError, first_line, read_pickle, read_safetensors, write_whole
+
+# Of the ImageNet photographs that the backbone started from, RGB in [0, 1] (torchvision's values).
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def normalize(pixels):
+    """Scale pixels to [0, 1] and normalise them channel by channel, as torchvision's transforms do.
+
+    Args:
+        pixels: uint8 `[N, 1 or 3, H, W]`; a single channel is taken for all three.
+
+    Returns:
+        float32 `[N, 3, H, W]`.
+    """
+    mean = paddle.to_tensor(IMAGENET_MEAN, "float32").reshape([1, 3, 1, 1])
+    std = paddle.to_tensor(IMAGENET_STD, "float32").reshape([1, 3, 1, 1])
+    # Division by 255 and by std, not multiplication by their inverses: the last bit is torchvision's.
+    return (pixels.astype("float32") / 255.0 - mean) / std
+
+
+class _Head(nn.Sequential):
+    """Linear and sigmoid, in float32 whatever the precision of the backbone."""
+
+    def forward(self, features):
+        with paddle.amp.auto_cast(enable=False):
+            return super().forward(features.astype("float32"))
+
+
+class CheXNet(nn.Layer):
+    """DenseNet-121 (Huang et al. 2017) with a sigmoid for each finding (Rajpurkar et al. 2017).
+
+    Args:
+        num_classes: number of findings.
+        pretrained: start the backbone from Paddle's ImageNet weights, which it downloads.
+
+    Raises:
+        UserError: the ImageNet weights cannot be had.
+    """
+
+    def __init__(self, num_classes=14, pretrained=False):
+        super().__init__()
+        try:
+            self.densenet121 = paddle.vision.models.densenet121(pretrained=pretrained)
+        except (OSError, RuntimeError) as error:
+            if not pretrained:
+                raise
+            raise UserError(
+                f"--pretrained imagenet: want Paddle's ImageNet weights, could not download them "
+                f"({first_line(error)}); see pretrained_models/README.md for doing it "
+                "by hand, or start elsewhere with --weights FILE or --pretrained none"
+            ) from None
+        features = self.densenet121.out.weight.shape[0]
+        self.densenet121.out = _Head(nn.Linear(features, num_classes), nn.Sigmoid())
+
+    def forward(self, images):
+        """Return the probability of each finding.
+
+        Args:
+            images: float32 `[N, 3, H, W]`, ImageNet-normalised; or uint8 `[N, 1 or 3, H, W]`
+                pixels, which are normalised here, on the device they are on.
+
+        Returns:
+            float32 `[N, num_classes]`.
+        """
+        if images.dtype == paddle.uint8:
+            images = normalize(images)
+        return self.densenet121(images)
+
+
+class TenCrop(nn.Layer):
+    """Average a network over ten crops of each film: four corners, centre, and their mirror images.
+
+    The film crosses to the device once, as uint8; cropping happens there.
+
+    Args:
+        network: takes float32 `[N, 3, size, size]`, returns probabilities `[N, C]`.
+        size: side of a crop, pixels.
+    """
+
+    def __init__(self, network, size=224):
+        super().__init__()
+        self.network = network
+        self.size = size
+
+    def crops(self, films):
+        """Return the ten crops, in torchvision's order.
+
+        Args:
+            films: uint8 `[N, 1 or 3, H, W]`, H and W at least `size`.
+
+        Returns:
+            List of ten float32 `[N, 3, size, size]`, normalised.
+        """
+        size = self.size
+        height, width = films.shape[2:]
+        bottom, right = height - size, width - size
+        corners = [(0, 0), (0, right), (bottom, 0), (bottom, right)]
+        corners.append((int(round(bottom / 2)), int(round(right / 2))))
+        images = normalize(films)
+        return [
+            view[:, :, top : top + size, left : left + size]
+            for view in (images, images.flip([3]))
+            for top, left in corners
+        ]
+
+    def forward(self, films):
+        """Return the mean of the ten probabilities, float32 `[N, C]`, for films as in `crops`."""
+        # One crop of all films at a time: a tenth of the memory. Probabilities are averaged, not
+        # logits: the reference does, and the ranks differ.
+        probs = [self.network(crop) for crop in self.crops(films)]
+        return paddle.stack(probs, axis=1).mean(axis=1)  # 10 x [N, C] -> [N, 10, C] -> [N, C]
+
+
+def save_state(state, path):
+    """Write a state dict, of a network or an optimiser, as `paddle.save` does, but whole."""
+    buffer = io.BytesIO()
+    paddle.save(state, buffer)
+    with write_whole(path) as file:
+        file.write(buffer.getbuffer())
+
+
+def load_weights(network, path):
+    """Load weights into a network, strictly; code hidden in the file does not run.
+
+    Args:
+        network: the layer to fill.
+        path: `.pdparams` or `.safetensors` file with the names of the network's state dict.
+
+    Raises:
+        UserError: no such file, one that cannot be read safely, or a tensor that is missing, left
+            over, or of another shape than the network's. The network is unchanged then.
+    """
+    state = read_weights(path)
+    wanted = network.state_dict()
+    remedy = "convert it with convert_torch_weights.py, or give weights of this network"
+    for name, tensor in wanted.items():
+        if name not in state:
+            raise UserError(f"{path}: want a tensor {name}, got none; {remedy}")
+        if list(state[name].shape) != list(tensor.shape):
+            raise UserError(
+                f"{path}: want {name} of shape {list(tensor.shape)}, "
+                f"got {list(state[name].shape)}; {remedy}"
+            )
+    for name in state:
+        if name not in wanted:
+            raise UserError(f"{path}: want the network's tensors alone, got {name} too; {remedy}")
+    network.set_state_dict({name: array.astype(np.float32) for name, array in state.items()})
+
+
+def read_weights(path):
+    """Read a weight file without running code from it.
+
+    Args:
+        path: `.pdparams` or `.safetensors`.
+
+    Returns:
+        dict from tensor name to float array.
+
+    Raises:
+        UserError: as `load_weights`.
+    """
+    if not os.path.isfile(path):
+        raise UserError(
+            f"{path}: want a weight file, got nothing there; "
+            "see pretrained_models/README.md for where weights come from"
+        )
+    if path.endswith(".safetensors"):
+        state = read_safetensors(path)
+    else:
+        state = read_pickle(path)
+        if isinstance(state, dict):
+            # Paddle's own note of which parameter has which name; not a tensor.
+            state.pop("StructuredToParameterName@@", None)
+    if not isinstance(state, dict):
+        raise UserError(
+            f"{path}: want a dict of tensors, got a {type(state).__name__}; give a state dict"
+        )
+    for name, array in state.items():
+        if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+            kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+            raise UserError(f"{path}: want {name!r} to be a float tensor, got {kind}; give weights")
+    return state
