@@ -109,7 +109,11 @@ class BestModel(paddle.callbacks.Callback):
 
 
 class BatchBar(paddle.callbacks.Callback):
-    """A tqdm bar over the batches of an evaluation."""
+    """A tqdm bar over the batches of an evaluation. Close it, also after an error."""
+
+    def __init__(self):
+        super().__init__()
+        self.bar = None
 
     def on_eval_begin(self, logs=None):
         self.bar = tqdm(total=logs["steps"], unit="batch")
@@ -117,5 +121,6 @@ class BatchBar(paddle.callbacks.Callback):
     def on_eval_batch_end(self, step, logs=None):
         self.bar.update()
 
-    def on_eval_end(self, logs=None):
-        self.bar.close()
+    def close(self):
+        if self.bar is not None:
+            self.bar.close()

@@ -73,10 +73,7 @@ def read_checkpoint(path):
     """
     with open(path, "rb"):  # a missing file is reported before torch is asked for
         pass
-    if path.endswith(".safetensors"):
-        arrays = read_safetensors(path)
-    else:
-        arrays = _read_torch(path)
+    arrays = read_safetensors(path) if path.endswith(".safetensors") else _read_torch(path)
     return {name: _widen(array) for name, array in arrays.items()}
 
 

@@ -135,9 +135,8 @@ def read_film(path, resize=256):
                     f"{path}: want 8 bits a pixel, got PIL mode {image.mode}; "
                     "scale it to 8 bits, as NIH did"
                 )
-            grey = (
-                image.convert("L") if image.mode in ("1", "L", "LA") else _grey_plane(image, path)
-            )
+            has_one_channel = image.mode in ("1", "L", "LA")
+            grey = image.convert("L") if has_one_channel else _grey_plane(image, path)
     except FileNotFoundError:
         raise UserError(f"{path}: want a film, got no such file; check the download") from None
     except UserError:
@@ -219,7 +218,7 @@ class ChestXray14(paddle.io.Dataset):
         self.epoch = 0
 
     def __getitem__(self, index):
-        """Return film uint8 `[1, H, W]` and labels float32 `[14]`: NumPy, as worker processes need."""
+        """Return film uint8 `[1, H, W]` and labels float32 `[14]`: NumPy arrays."""
         film = read_film(self.paths[index], self.resize)
         if self.transform is not None:
             rng = np.random.default_rng((self.seed, self.epoch, index))
@@ -245,7 +244,7 @@ class FilmLoader(paddle.io.DataLoader):
         super().__init__(_ErrorsAsItems(dataset), collate_fn=_collate, return_list=True, **options)
 
     def __iter__(self):
-        """Yield batches: films uint8 `[N, 1, H, W]` and labels float32 `[N, 14]`, Paddle tensors."""
+        """Yield batches: tensors of films, uint8 `[N, 1, H, W]`, and labels, float32 `[N, 14]`."""
         for batch in super().__iter__():
             if len(batch) == 1:
                 raise UserError(bytes(batch[0].numpy()).decode())

@@ -7,13 +7,14 @@ ends with a line for each class, the last one being
     The AUROC of Hernia is <AUROC>
 """
 
+import contextlib
 import json
 import os
 import platform
 
 import cli  # before Paddle
 
-from files import sha256, write_whole  # isort: skip
+from files import sha256, write_whole
 import numpy as np
 import paddle
 import PIL
@@ -80,8 +81,8 @@ def predict(network, films, args):
     collected = Predictions()
     model.prepare(metrics=collected)
     loader = FilmLoader(films, batch_size=args.batch_size, num_workers=args.num_workers)
-    with paddle.no_grad():
-        model.evaluate(loader, verbose=0, callbacks=[BatchBar()])
+    with paddle.no_grad(), contextlib.closing(BatchBar()) as bar:
+        model.evaluate(loader, verbose=0, callbacks=[bar])
     return np.concatenate(collected.probs)
 
 

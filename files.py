@@ -105,7 +105,7 @@ class _ForbiddenName(Exception):
 
 
 class _PickledArray:
-    """Stands in for numpy.ndarray in a pickle: holds the fields, touches no memory before a check."""
+    """Stands in for numpy.ndarray in a pickle: fields are checked before use."""
 
     def __init__(self, *ignored):
         self.array = None

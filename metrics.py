@@ -61,9 +61,7 @@ def auroc(labels, scores):
     """
     labels, scores = np.asarray(labels), np.asarray(scores)
     if labels.shape != scores.shape or labels.ndim not in (1, 2):
-        raise ValueError(
-            f"want labels and scores [N] or [N, C], got {labels.shape}, {scores.shape}"
-        )
+        raise ValueError(f"want [N] or [N, C] for both, got {labels.shape} and {scores.shape}")
     if labels.ndim == 2:
         columns = [auroc(*column) for column in zip(labels.T, scores.T, strict=True)]
         return np.array(columns, np.float64)

@@ -25,7 +25,7 @@ def normalize(pixels):
     """
     mean = paddle.to_tensor(IMAGENET_MEAN, "float32").reshape([1, 3, 1, 1])
     std = paddle.to_tensor(IMAGENET_STD, "float32").reshape([1, 3, 1, 1])
-    # Division by 255 and by std, not multiplication by their inverses: the last bit is torchvision's.
+    # Divided by 255 and by std, not multiplied by their inverses: the last bit is torchvision's.
     return (pixels.astype("float32") / 255.0 - mean) / std
 
 
@@ -190,4 +190,9 @@ def read_weights(path):
         if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
             kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
             raise UserError(f"{path}: want {name!r} to be a float tensor, got {kind}; give weights")
+        if not np.isfinite(array).all():
+            raise UserError(
+                f"{path}: want {name} to be finite, got NaN or infinity in it; "
+                "take an earlier checkpoint"
+            )
     return state

@@ -17,7 +17,7 @@ import sys
 
 import cli  # before Paddle
 
-from files import write_whole  # isort: skip
+from files import write_whole
 import numpy as np
 import paddle
 
@@ -136,9 +136,12 @@ def logged(folder):
     """Copy all that is printed into a new dated file in `folder`."""
     os.makedirs(folder, exist_ok=True)
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    with open(os.path.join(folder, f"train_{now}_{os.getpid()}.log"), "w", encoding="utf-8") as log:
-        with contextlib.redirect_stdout(_Tee(sys.stdout, log)):
-            yield
+    path = os.path.join(folder, f"train_{now}_{os.getpid()}.log")
+    with (
+        open(path, "w", encoding="utf-8") as log,
+        contextlib.redirect_stdout(_Tee(sys.stdout, log)),
+    ):
+        yield
 
 
 class _Tee:

@@ -127,12 +127,12 @@ class Phantom:
         self._add(haze * (clouds(self.rng, 0.05) > 0.5) * self.lungs[n], 0.26)
 
     def _mass(self):  # round, larger than three centimetres
-        n, x = self._side()
+        _, x = self._side()
         x, y = x + self.rng.uniform(-0.05, 0.05), self.rng.uniform(0.28, 0.5)
         self._add(ellipse(x, y, 0.062, 0.062, 0.1), 0.48)
 
     def _nodule(self):  # round, small
-        n, x = self._side()
+        _, x = self._side()
         x, y = x + self.rng.uniform(-0.07, 0.07), self.rng.uniform(0.25, 0.55)
         self._add(ellipse(x, y, 0.024, 0.024, 0.2), 0.65)
 
@@ -225,11 +225,11 @@ def main():
     for split in ("train", "val", "test"):
         names, patient = draw_patients(rng, getattr(args, split), patient)
         labels = (rng.random((len(names), len(CLASS_NAMES))) < PREVALENCE).astype(int)
-        lists[split] = [f"{name} {' '.join(map(str, row))}\n" for name, row in zip(names, labels)]
+        lists[split] = []
         for name, row in zip(names, labels, strict=True):
-            jobs.append(
-                (os.path.join(args.output_dir, "images", name), row, (args.seed, len(jobs)))
-            )
+            path = os.path.join(args.output_dir, "images", name)
+            jobs.append((path, row, (args.seed, len(jobs))))
+            lists[split].append(f"{name} {' '.join(map(str, row))}\n")
     os.makedirs(os.path.join(args.output_dir, "images"), exist_ok=True)
     with concurrent.futures.ProcessPoolExecutor() as pool:
         for _ in tqdm(pool.map(write_film, jobs, chunksize=8), total=len(jobs), unit="film"):

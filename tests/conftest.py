@@ -1,0 +1,105 @@
+"""Shared by all tests: a small phantom data set, the scripts as real processes, the real films."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import cli  # noqa: E402, F401  (before Paddle)
+
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of real films, labels and weights, where this machine has it."""
+    if not (SHARED / "reference" / "model.pth.tar").exists():
+        pytest.skip(f"no real films: {SHARED} is not there")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def script():
+    """Run a script as a user does: `script("eval.py", "--data-dir", …)` -> CompletedProcess."""
+
+    def run(name, *words, **options):
+        return subprocess.run(
+            [sys.executable, ROOT / name, *map(str, words)],
+            capture_output=True,
+            text=True,
+            timeout=options.pop("timeout", 600),
+            **options,
+        )
+
+    return run
+
+
+@pytest.fixture
+def fails(script):
+    """Run a script that must fail as the contract says; return its one error line."""
+
+    def run(name, *words, **options):
+        result = script(name, *words, **options)
+        assert result.returncode == 2, result.stdout + result.stderr
+        assert "Traceback" not in result.stderr
+        errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+        assert len(errors) == 1, result.stderr
+        assert result.stderr.splitlines()[-1] == errors[0]
+        return errors[0]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def phantoms(script, tmp_path_factory):
+    """A data folder of 24 training, 8 validation and 12 test phantoms."""
+    folder = tmp_path_factory.mktemp("phantoms")
+    result = script(
+        "demo/phantoms.py", "--output-dir", folder, "--train", 24, "--val", 8, "--test", 12
+    )
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def random_weights(tmp_path_factory):
+    """A .pdparams file of a network that has learnt nothing."""
+    import paddle
+
+    from model import CheXNet, save_state
+
+    paddle.seed(3)
+    path = tmp_path_factory.mktemp("weights") / "random.pdparams"
+    save_state(CheXNet().state_dict(), str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def reference_weights(shared, script, tmp_path_factory):
+    """The reference checkpoint in ../shared, converted by the real script."""
+    path = tmp_path_factory.mktemp("reference") / "model_from_torch.pdparams"
+    result = script("convert_torch_weights.py", shared / "reference" / "model.pth.tar", path)
+    assert result.returncode == 0, result.stderr
+    return path
+
+
+def tree(folder):
+    """All files below a folder, to see that nothing was left there."""
+    return sorted(str(p.relative_to(folder)) for p in pathlib.Path(folder).rglob("*"))
+
+
+def link_films(source, target):
+    """Make a data folder whose films and lists can be changed without touching the original."""
+    for part in ("images", "labels"):
+        (target / part).mkdir(parents=True)
+        for file in (source / part).iterdir():
+            if part == "images":
+                os.symlink(file, target / part / file.name)
+            else:
+                (target / part / file.name).write_bytes(file.read_bytes())
+    return target

@@ -1,0 +1,211 @@
+import numpy as np
+import pytest
+from conftest import link_films
+from PIL import Image
+
+from dataset import (
+    CLASS_NAMES,
+    CenterCrop,
+    ChestXray14,
+    FilmLoader,
+    RandomCropFlip,
+    find_films,
+    read_film,
+    read_label_list,
+)
+from files import UserError
+
+FLAGS = "0 1 0 0 0 0 0 0 0 0 0 0 0 1"
+
+
+def pil_pixels(path, side=256):
+    """What the reference does: uint8 [H, W, 3]."""
+    image = Image.open(path).convert("RGB")
+    return np.asarray(image.resize((side, side), Image.BILINEAR))
+
+
+def write_list(path, text):
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_class_names_are_the_14_in_the_order_of_the_lists():
+    assert len(CLASS_NAMES) == 14
+    assert CLASS_NAMES[0] == "Atelectasis" and CLASS_NAMES[-1] == "Hernia"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"a.png {FLAGS}\nb.png {FLAGS}\n",
+        f"a.png {FLAGS}\nb.png {FLAGS}",  # the val and test lists have no final newline
+        f"\ufeffa.png {FLAGS}\r\nb.png {FLAGS}\r\n",  # saved by a Windows editor
+    ],
+)
+def test_a_label_list_is_names_and_flags(tmp_path, text):
+    names, labels = read_label_list(write_list(tmp_path / "list.txt", text))
+    assert names == ["a.png", "b.png"]
+    assert labels.dtype == np.uint8 and labels.shape == (2, 14)
+    assert labels.sum(axis=0).tolist() == [0, 2] + 11 * [0] + [2]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"a.png {FLAGS}\nb.png 0 1 0\n", ":2: want a file name and 14 flags of 0 or 1"),
+        (f"a.png {FLAGS[:-1]}2\n", ":1: want a file name and 14 flags of 0 or 1"),
+        (f"a.png {FLAGS}\n\nb.png {FLAGS}\n", ":2: want a file name and 14 flags"),
+        (f"../a.png {FLAGS}\n", ":1: want the bare name of a film"),
+        (f"/etc/a.png {FLAGS}\n", ":1: want the bare name of a film"),
+        (f"a\0.png {FLAGS}\n", ":1: want the bare name of a film"),
+        (f"a.png {FLAGS}\na.png {FLAGS}\n", ":2: want each film once, got a.png again"),
+        ("", "want a line for each film, got an empty file"),
+        (b"\xff\xfe\x00", "not UTF-8"),
+    ],
+)
+def test_a_bad_list_is_an_error_with_its_line(tmp_path, text, message):
+    path = write_list(tmp_path / "list.txt", text)
+    with pytest.raises(UserError) as caught:
+        read_label_list(path)
+    assert str(path) in str(caught.value) and message in str(caught.value)
+
+
+def test_the_real_lists_have_the_known_counts(shared):
+    counts = {"train": (78_468, 21_528), "val": (11_219, 3_090), "test": (22_433, 6_187)}
+    for split, (images, patients) in counts.items():
+        names, labels = read_label_list(shared / "labels" / f"{split}_list.txt")
+        assert (len(names), len({name[:8] for name in names})) == (images, patients)
+        assert labels.shape == (images, 14)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "P", "1"])
+def test_pixels_are_pil_s_in_every_mode(tmp_path, mode):
+    grey = np.random.default_rng(0).integers(0, 256, (1024, 1024), np.uint8)
+    path = tmp_path / "film.png"
+    Image.fromarray(grey).convert(mode).save(path)
+    film = read_film(path)
+    assert film.shape == (1, 256, 256) and film.dtype == np.uint8
+    for channel in range(3):
+        np.testing.assert_array_equal(film[0], pil_pixels(path)[:, :, channel])
+
+
+def test_pixels_of_real_films_are_pil_s(shared):
+    paths = sorted((shared / "sample" / "images").iterdir())
+    assert {Image.open(path).mode for path in paths} == {"L", "RGBA"}
+    for path in paths:
+        np.testing.assert_array_equal(read_film(path)[0], pil_pixels(path)[:, :, 0])
+
+
+@pytest.mark.parametrize(("size", "shape"), [((512, 700), (350, 256)), ((700, 512), (256, 350))])
+def test_a_film_that_is_not_square_is_resized_by_its_short_side(tmp_path, size, shape):
+    path = tmp_path / "film.png"
+    Image.new("L", size).save(path)
+    assert read_film(path).shape == (1, *shape)
+
+
+def test_jpeg_films_are_read(tmp_path):
+    Image.new("L", (300, 300), 77).save(tmp_path / "film.jpg")
+    assert (read_film(tmp_path / "film.jpg") == 77).all()
+
+
+def save_broken(path, kind):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8))
+    if kind == "colour":
+        image = Image.new("RGB", (64, 64), (200, 10, 10))
+    if kind == "16-bit":
+        image = Image.fromarray(np.full((64, 64), 40_000, np.uint16))
+    image.save(path, format="GIF" if kind == "gif" else "PNG")
+    if kind == "empty":
+        path.write_bytes(b"")
+    if kind == "truncated":
+        path.write_bytes(path.read_bytes()[:-900])
+    if kind == "text":
+        path.write_text("<html>404</html>")
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("empty", "does not decode"),
+        ("truncated", "does not decode"),
+        ("text", "does not decode"),
+        ("gif", "does not decode"),
+        ("colour", "want a grey film"),
+        ("16-bit", "want 8 bits"),
+    ],
+)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_broken_film_is_named_by_the_loader(tmp_path, phantoms, kind, message, workers):
+    folder = link_films(phantoms, tmp_path / "data")
+    test_list = folder / "labels" / "test_list.txt"
+    path = folder / "images" / read_label_list(test_list)[0][5]
+    path.unlink()
+    save_broken(path, kind)
+    loader = FilmLoader(ChestXray14(folder, test_list), batch_size=2, num_workers=workers)
+    with pytest.raises(UserError) as caught:
+        list(loader)
+    assert str(path) in str(caught.value) and message in str(caught.value)
+
+
+@pytest.mark.parametrize("layout", ["images", "images_002/images", "images/images_002", "."])
+def test_films_are_found_in_every_layout(tmp_path, layout):
+    (tmp_path / "images_001" / "images").mkdir(parents=True)
+    (tmp_path / layout).mkdir(parents=True, exist_ok=True)
+    (tmp_path / "images_001" / "images" / "a.png").touch()
+    (tmp_path / layout / "b.png").touch()
+    paths = find_films(tmp_path, ["b.png", "a.png"])
+    assert paths[0].endswith("b.png") and (tmp_path / layout / "b.png").samefile(paths[0])
+
+
+def test_a_missing_film_is_named_and_counted(tmp_path):
+    with pytest.raises(UserError, match=r"images/a.png: .* \(2 of 2 listed films are missing\)"):
+        find_films(tmp_path, ["a.png", "b.png"])
+
+
+def test_center_crop_cuts_where_torchvision_does():
+    film = np.arange(256 * 256, dtype=np.uint32).reshape(1, 256, 256)
+    crop = CenterCrop(224)(film, None)
+    assert crop.shape == (1, 224, 224) and crop[0, 0, 0] == 16 * 256 + 16
+    # 5 from 8: (8 - 5) / 2 = 1.5, which Python rounds to the even 2, as torchvision does.
+    assert CenterCrop(5)(np.arange(64).reshape(1, 8, 8), None)[0, 0, 0] == 2 * 8 + 2
+
+
+def test_random_crop_flip_reaches_all_places_and_both_mirror_images():
+    film = np.arange(36, dtype=np.uint8).reshape(1, 6, 6)
+    seen = set()
+    for seed in range(400):
+        crop = RandomCropFlip(4)(film, np.random.default_rng(seed))
+        mirrored = crop[0, 0, 0] > crop[0, 0, 1]
+        upright = crop[:, :, ::-1] if mirrored else crop
+        top, left = divmod(int(upright[0, 0, 0]), 6)
+        np.testing.assert_array_equal(upright, film[:, top : top + 4, left : left + 4])
+        seen.add((top, left, bool(mirrored)))
+    assert len(seen) == 3 * 3 * 2
+
+
+def test_random_transforms_depend_on_seed_epoch_and_film_alone(phantoms):
+    def films(seed, epoch, workers):
+        train_list = phantoms / "labels" / "train_list.txt"
+        dataset = ChestXray14(phantoms, train_list, RandomCropFlip(224), seed=seed)
+        dataset.epoch = epoch
+        batches = FilmLoader(dataset, batch_size=5, num_workers=workers)
+        return np.concatenate([films.numpy() for films, _ in batches])
+
+    once = films(0, 0, workers=0)
+    np.testing.assert_array_equal(once, films(0, 0, workers=2))
+    assert (once != films(0, 1, workers=0)).any()
+    assert (once != films(1, 0, workers=0)).any()
+
+
+def test_the_phantom_lists_are_patient_disjoint_and_films_real(phantoms):
+    patients, modes = [], set()
+    for split in ("train", "val", "test"):
+        names, _ = read_label_list(phantoms / "labels" / f"{split}_list.txt")
+        patients.append({name[:8] for name in names})
+        for path in find_films(phantoms, names):
+            image = Image.open(path)
+            assert image.size == (1024, 1024)
+            modes.add(image.mode)
+    assert not patients[0] & patients[1] and not patients[0] & patients[2]
+    assert not patients[1] & patients[2]
+    assert modes == {"L", "RGBA"}
