@@ -14,13 +14,13 @@ import platform
 
 import cli  # before Paddle
 
-from files import sha256, write_whole
 import numpy as np
 import paddle
 import PIL
 
 from callbacks import BatchBar
 from dataset import CLASS_NAMES, CenterCrop, ChestXray14, FilmLoader
+from files import sha256, write_whole
 from metrics import Predictions, auroc, mean_auroc
 from model import CheXNet, TenCrop, load_weights
 

@@ -122,6 +122,21 @@ class TenCrop(nn.Layer):
         return paddle.stack(probs, axis=1).mean(axis=1)  # 10 x [N, C] -> [N, 10, C] -> [N, C]
 
 
+class LogLoss(nn.Layer):
+    """Binary cross-entropy, the mean over films and classes; NaN where a probability is NaN.
+
+    Paddle's own stops there, on a GPU with the whole process, before anyone can say which step.
+    """
+
+    def forward(self, probs, labels):
+        """Return the loss, a float32 scalar, of probs `[N, C]` against labels float32 `[N, C]`."""
+        is_nan = paddle.isnan(probs)
+        loss = nn.functional.binary_cross_entropy(
+            paddle.where(is_nan, paddle.full_like(probs, 0.5), probs), labels
+        )
+        return paddle.where(is_nan.any(), paddle.full_like(loss, float("nan")), loss)
+
+
 def save_state(state, path):
     """Write a state dict, of a network or an optimiser, as `paddle.save` does, but whole."""
     buffer = io.BytesIO()

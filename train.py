@@ -17,14 +17,14 @@ import sys
 
 import cli  # before Paddle
 
-from files import write_whole
 import numpy as np
 import paddle
 
 from callbacks import BestModel, EpochCheckpoint, FiniteLoss, SeedEpoch
 from dataset import CLASS_NAMES, CenterCrop, ChestXray14, FilmLoader, RandomCropFlip
+from files import write_whole
 from metrics import AUROC
-from model import CheXNet, load_weights
+from model import CheXNet, LogLoss, load_weights
 
 
 def parse_args():
@@ -81,7 +81,7 @@ def main():
     rates = [args.learning_rate * args.decay_factor**n for n in range(len(args.decay_epochs) + 1)]
     schedule = paddle.optimizer.lr.PiecewiseDecay(args.decay_epochs, rates)
     optimizer = paddle.optimizer.Adam(schedule, parameters=network.parameters())
-    model.prepare(optimizer, paddle.nn.BCELoss(), AUROC(CLASS_NAMES))
+    model.prepare(optimizer, LogLoss(), AUROC(CLASS_NAMES))
 
     sampler = paddle.io.DistributedBatchSampler(train_set, args.batch_size, shuffle=True)
     train_loader = FilmLoader(train_set, batch_sampler=sampler, num_workers=args.num_workers)

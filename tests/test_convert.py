@@ -87,10 +87,8 @@ def test_every_known_format_predicts_the_same_after_conversion(
         "6,968,206 trainable parameters",
         f"wrote {target}, sha256 {sha256(target)}",
     ]
-    if change.get("half"):
-        reference = lively_densenet(seed=5).half().float().eval()
-    else:
-        reference = torch_net
+    rounded = lively_densenet(seed=5).half().float().eval()
+    reference = rounded if change.get("half") else torch_net
     network = CheXNet()
     load_weights(network, str(target))
     network.eval()

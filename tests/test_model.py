@@ -11,7 +11,7 @@ from torch_densenet import lively_densenet, normalized, ten_crops  # noqa: E402
 
 from convert_torch_weights import convert  # noqa: E402
 from files import UserError, read_pickle  # noqa: E402
-from model import CheXNet, TenCrop, load_weights, normalize, save_state  # noqa: E402
+from model import CheXNet, LogLoss, TenCrop, load_weights, normalize, save_state  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -129,11 +129,25 @@ def test_five_adam_steps_match_pytorch():
             n = batch * pixels[block[-1]]
             after[name] = kept * start[name] + (after[name] - kept * start[name]) * (n - 1) / n
     expected, _ = convert(after, ours, "twin")
-    statistics = {n: t.numpy() for n, t in ours.state_dict().items() if n.endswith(("_mean", "ance"))}
+    statistics = {
+        n: t.numpy() for n, t in ours.state_dict().items() if n.endswith(("_mean", "ance"))
+    }
     assert len(statistics) == 242  # 121 batch norms
     worst = max(np.abs(array - expected[name]).max() for name, array in statistics.items())
     print(f"largest difference of running statistics: {worst:.1e}")
     assert worst <= 1e-4
+
+
+def test_log_loss_is_pytorch_s_and_nan_for_nan():
+    probs = np.array([[0.0, 0.3, 1.0], [1.0, 0.9, 0.5]], np.float32)
+    labels = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 1.0]], np.float32)
+    expected = torch.nn.functional.binary_cross_entropy(
+        torch.from_numpy(probs), torch.from_numpy(labels)
+    )
+    ours = LogLoss()(paddle.to_tensor(probs), paddle.to_tensor(labels))
+    assert float(ours) == pytest.approx(expected.item(), rel=1e-6)
+    probs[0, 0] = np.nan
+    assert np.isnan(float(LogLoss()(paddle.to_tensor(probs), paddle.to_tensor(labels))))
 
 
 def test_head_computes_in_float32_under_autocast():
@@ -173,7 +187,10 @@ def broken_state(change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda s: s.pop("densenet121.out.0.bias"), "want a tensor densenet121.out.0.bias, got none"),
+        (
+            lambda s: s.pop("densenet121.out.0.bias"),
+            "want a tensor densenet121.out.0.bias, got none",
+        ),
         (lambda s: s.update(extra=np.zeros(3, "f4")), "got extra too"),
         (
             lambda s: s.update({"densenet121.out.0.bias": np.zeros(18, "f4")}),

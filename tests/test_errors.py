@@ -1,0 +1,184 @@
+"""Every kind of bad input, through the command line: status 2, one `error:` line, nothing left."""
+
+import os
+import shutil
+import subprocess
+
+import numpy as np
+import paddle
+import pytest
+from conftest import link_films, tree
+
+from model import CheXNet, save_state
+
+# Small enough that a run that should not have started is soon over.
+SMALL = ["--resize", 72, "--crop-size", 64, "--batch-size", 4, "--epochs", 1]
+
+
+@pytest.fixture
+def data(phantoms, tmp_path):
+    return link_films(phantoms, tmp_path / "data")
+
+
+@pytest.fixture
+def evaluate_fails(fails, random_weights, tmp_path):
+    """eval.py must fail and leave no output folder's file behind."""
+
+    def run(data, *words, weights=random_weights):
+        output = tmp_path / "out"
+        words = ["--data-dir", data, "--weights", weights, "--output-dir", output, *words]
+        error = fails("eval.py", *words, *SMALL[:6])
+        assert not output.exists() or tree(output) == []
+        return error
+
+    return run
+
+
+@pytest.fixture
+def train_fails(fails, tmp_path):
+    """train.py must fail; returns its error line."""
+
+    def run(data, *words):
+        words = ["--save-dir", tmp_path / "save", "--log-dir", tmp_path / "logs", *words]
+        return fails("train.py", "--data-dir", data, *words, *SMALL, "--pretrained", "none")
+
+    return run
+
+
+def test_a_missing_folder(evaluate_fails, train_fails, tmp_path):
+    assert "labels/test_list.txt" in evaluate_fails(tmp_path / "nowhere")
+    assert "labels/train_list.txt" in train_fails(tmp_path / "nowhere")
+
+
+def test_a_missing_list(evaluate_fails, data):
+    assert "other.txt" in evaluate_fails(data, "--test-list", data / "other.txt")
+
+
+@pytest.mark.parametrize("flags", ["0 " * 13, "0 " * 13 + "2"])
+def test_a_line_with_13_flags_or_a_2(evaluate_fails, train_fails, data, flags):
+    for split in ("test", "val"):
+        path = data / "labels" / f"{split}_list.txt"
+        path.write_text(path.read_text() + f"x.png {flags}\n")
+    assert "test_list.txt:13: want a file name and 14 flags" in evaluate_fails(data)
+    assert "val_list.txt:9: want a file name and 14 flags" in train_fails(data)
+
+
+def test_a_missing_film(evaluate_fails, train_fails, data):
+    for split in ("test", "train"):
+        name = (data / "labels" / f"{split}_list.txt").read_text().split()[0]
+        (data / "images" / name).unlink()
+        fail = evaluate_fails if split == "test" else train_fails
+        assert f"{name}: want a film" in fail(data)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_truncated_film(evaluate_fails, train_fails, data, workers):
+    for split in ("test", "train"):
+        name = (data / "labels" / f"{split}_list.txt").read_text().split()[0]
+        film = data / "images" / name
+        content = film.read_bytes()
+        film.unlink()
+        film.write_bytes(content[: len(content) // 2])
+        fail = evaluate_fails if split == "test" else train_fails
+        error = fail(data, "--num-workers", workers)
+        assert str(film) in error and "does not decode" in error
+
+
+def test_a_missing_checkpoint_is_never_a_random_network(evaluate_fails, train_fails, data):
+    assert "none.pdparams: want a weight file" in evaluate_fails(data, weights="none.pdparams")
+    assert "none.pdparams: want a weight file" in train_fails(data, "--weights", "none.pdparams")
+
+
+def test_a_checkpoint_that_does_not_fit(evaluate_fails, train_fails, data, tmp_path):
+    path = tmp_path / "18.pdparams"
+    save_state(CheXNet(num_classes=18).state_dict(), str(path))
+    expected = "want densenet121.out.0.weight of shape [1024, 14], got [1024, 18]"
+    assert expected in evaluate_fails(data, weights=path)
+    assert expected in train_fails(data, "--weights", path)
+
+
+@pytest.mark.parametrize("extension", ["pdparams", "safetensors"])
+def test_a_checkpoint_that_is_something_else(evaluate_fails, data, tmp_path, extension):
+    path = tmp_path / f"w.{extension}"
+    path.write_bytes(b"<html>404</html>")
+    assert str(path) in evaluate_fails(data, weights=path)
+
+
+def test_a_nan_loss_stops_training_and_keeps_what_was_good(train_fails, data, tmp_path):
+    network = CheXNet()
+    # The largest floats: their sums overflow to infinity, and infinity less infinity is NaN.
+    head = np.full((1024, 14), 3e38, np.float32)
+    head[::2] *= -1
+    network.densenet121.out[0].weight.set_value(head)
+    path = tmp_path / "huge.pdparams"
+    save_state(network.state_dict(), str(path))
+    error = train_fails(data, "--weights", path)
+    assert "epoch 1, step 1: want a finite loss, got nan" in error
+    assert tree(tmp_path / "save") == ["config.json"]
+
+
+def test_imagenet_weights_that_cannot_be_had(fails, data, tmp_path):
+    # An empty home: no weights of an earlier download; no route for a new one.
+    nowhere = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+    words = ["--data-dir", data, "--save-dir", tmp_path / "save", "--log-dir", tmp_path / "logs"]
+    environment = {**os.environ, **nowhere, "HOME": str(tmp_path)}
+    error = fails("train.py", *words, *SMALL, env=environment)
+    assert "could not download them" in error and "--pretrained none" in error
+    assert not (tmp_path / "save").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--batch-size", "0"],
+        ["--batch_size", "many"],
+        ["--crop-size", "300"],
+        ["--crops", "5"],
+        ["--no-such-option"],
+        ["--device", "gpu"],
+    ],
+)
+def test_bad_options(fails, random_weights, phantoms, words):
+    if words[1:] == ["gpu"] and paddle.is_compiled_with_cuda():
+        pytest.skip("this Paddle may have a GPU")
+    error = fails("eval.py", "--data-dir", phantoms, "--weights", random_weights, *words)
+    assert words[0].lstrip("-").replace("_", "-") in error
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_an_output_folder_that_cannot_be_written(evaluate_fails, data, tmp_path):
+    (tmp_path / "out").mkdir(mode=0o500)
+    assert "Permission denied" in evaluate_fails(data)
+
+
+def test_an_output_folder_that_is_a_file(fails, random_weights, data, tmp_path):
+    (tmp_path / "out").write_text("precious")
+    words = ["--data-dir", data, "--weights", random_weights, "--output-dir", tmp_path / "out"]
+    assert "File exists" in fails("eval.py", *words)
+    assert (tmp_path / "out").read_text() == "precious"
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system with room for one checkpoint of 28 MB and not for two."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", disk]
+    if subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("cannot mount a small file system here (needs root)")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_a_full_disk_leaves_the_last_file_whole(fails, random_weights, small_disk):
+    target = small_disk / "w.pdparams"
+    shutil.copy(random_weights, target)
+    before = target.read_bytes()
+    torch = pytest.importorskip("torch")
+    from torch_densenet import lively_densenet
+
+    torch.save(lively_densenet().state_dict(), small_disk.parent / "w.pth")
+    error = fails("convert_torch_weights.py", small_disk.parent / "w.pth", target)
+    assert "No space left on device" in error and str(target) in error
+    assert target.read_bytes() == before
+    assert os.listdir(small_disk) == ["w.pdparams"]

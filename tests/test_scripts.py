@@ -1,0 +1,138 @@
+"""The scripts end to end, on phantoms and on real films."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from dataset import CLASS_NAMES, read_label_list
+from files import read_pickle, sha256
+
+SMALL = ["--resize", 72, "--crop-size", 64]
+
+
+def read_predictions(path):
+    with open(path, newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["Image Index", *(f"prob_{name}" for name in CLASS_NAMES)]
+    return [row[0] for row in rows], np.array([row[1:] for row in rows], np.float32)
+
+
+def table(stdout):
+    """Check the lines of eval.py's output and return its AUROCs."""
+    lines = stdout.splitlines()
+    assert lines[:3] == ["=> loading checkpoint", "=> loaded checkpoint", "The final AUROCs: "]
+    assert re.fullmatch(
+        r"The average AUROC is (0\.\d{3}|nan)( \(over \d+ of 14 classes\))?", lines[3]
+    )
+    assert len(lines) == 18
+    aurocs = []
+    for name, line in zip(CLASS_NAMES, lines[4:], strict=True):
+        assert line.startswith(f"The AUROC of {name} is ")
+        aurocs.append(float(line.split()[-1]))
+    return aurocs
+
+
+def test_train_then_eval_on_phantoms(script, phantoms, tmp_path):
+    save, logs = tmp_path / "save", tmp_path / "logs"
+    options = ["--pretrained", "none", "--batch-size", 8, "--epochs", 2, "--decay_epochs=2"]
+    folders = ["--data_dir", phantoms, "--save-dir", save, "--log-dir", logs]
+    result = script("train.py", *folders, *SMALL, *options, "--log-freq", 2)
+    assert result.returncode == 0, result.stderr
+    number = r"(\d\.\d{4}|\d\.\d{4}e-\d\d|nan)"
+    line = rf"step 2/3 - loss: {number} - AUROC_Atelectasis: {number} - .* - AUROC_avg: {number} - "
+    assert len(re.findall(line, result.stdout)) == 2
+
+    (log,) = logs.iterdir()
+    assert log.read_text() == result.stdout
+    config = json.loads((save / "config.json").read_text())
+    assert (config["epochs"], config["decay_epochs"], config["learning_rate"]) == (2, [2], 0.001)
+    assert json.loads(result.stdout.splitlines()[0]) == config
+    for epoch in ("epoch_1", "epoch_2"):
+        assert sorted(p.name for p in (save / epoch).iterdir()) == [
+            "optimizer.pdopt",
+            "weights.pdparams",
+        ]
+    rates = [
+        read_pickle(save / epoch / "optimizer.pdopt")["LR_Scheduler"]["last_lr"]
+        for epoch in ("epoch_1", "epoch_2")
+    ]
+    assert rates == pytest.approx([0.001, 0.0001])  # each is the rate of the epoch that follows
+
+    weights, output = save / "best_model.pdparams", tmp_path / "result"
+    words = ["--data-dir", phantoms, *SMALL, "--weights", weights, "--output-dir", output]
+    result = script("eval.py", *words, "--batch-size", 5)
+    assert result.returncode == 0, result.stderr
+    assert "3/3" in result.stderr  # the bar over batches
+    aurocs = table(result.stdout)
+    names, probs = read_predictions(output / "predictions.csv")
+    listed, labels = read_label_list(phantoms / "labels" / "test_list.txt")
+    assert names == listed
+    report = json.loads((output / "metrics.json").read_text())
+    for c, name in enumerate(CLASS_NAMES):
+        if labels[:, c].min() == labels[:, c].max():
+            assert np.isnan(aurocs[c]) and report["auroc"][name] is None
+        else:
+            assert aurocs[c] == pytest.approx(roc_auc_score(labels[:, c], probs[:, c]), abs=1e-12)
+            assert report["auroc"][name] == aurocs[c]
+    assert report["weights"]["sha256"] == sha256(weights)
+    assert (report["images"], report["crops"], report["resize"]) == (12, 10, 72)
+
+    # Ten crops in another batch size, and one crop.
+    again = tmp_path / "again"
+    script("eval.py", *words[:-1], again, "--batch-size", 12)
+    np.testing.assert_allclose(read_predictions(again / "predictions.csv")[1], probs, atol=1e-6)
+    result = script("eval.py", *words[:-1], again, "--crops", 1)
+    assert result.returncode == 0, result.stderr
+    assert np.abs(read_predictions(again / "predictions.csv")[1] - probs).max() > 1e-4
+
+
+def test_a_run_can_start_from_weights(script, phantoms, random_weights, tmp_path):
+    folders = ["--data-dir", phantoms, "--save-dir", tmp_path / "save", "--log-dir", tmp_path]
+    words = ["--weights", random_weights, "--epochs", 1, "--learning-rate", 1e-12]
+    result = script("train.py", *folders, *SMALL, *words, "--batch-size", 8)
+    assert result.returncode == 0, result.stderr
+    before = read_pickle(random_weights)
+    after = read_pickle(tmp_path / "save" / "epoch_1" / "weights.pdparams")
+    # At that rate the weights stay; running statistics move on.
+    for name in ("densenet121.out.0.weight", "densenet121.conv1_func._conv.weight"):
+        np.testing.assert_allclose(after[name], before[name], atol=1e-9)
+    statistics = "densenet121.conv1_func._batch_norm._mean"
+    assert np.abs(after[statistics] - before[statistics]).max() > 0.01
+
+
+def expected_predictions(shared, folder):
+    with open(shared / "reference" / "expected_predictions.csv", newline="") as file:
+        _, *rows = csv.reader(file)
+    rows = [row[1:] for row in rows if row[0] == folder]
+    return [row[0] for row in rows], np.array([row[1:] for row in rows], np.float64)
+
+
+@pytest.mark.parametrize(("folder", "films"), [("sample", 14), ("sample_256", 40)])
+def test_real_films_get_pytorch_s_predictions(
+    script, shared, reference_weights, tmp_path, folder, films
+):
+    test_list = tmp_path / "test_list.txt"
+    lines = (shared / folder / "labels" / "test_list.txt").read_text().splitlines()
+    test_list.write_text("\n".join(lines[:films]))
+    words = ["--data-dir", shared / folder, "--test-list", test_list, "--batch-size", 8]
+    result = script(
+        "eval.py", *words, "--weights", reference_weights, "--output-dir", tmp_path / "result"
+    )
+    assert result.returncode == 0, result.stderr
+    names, probs = read_predictions(tmp_path / "result" / "predictions.csv")
+    expected_names, expected = expected_predictions(shared, folder)
+    assert names == expected_names[:films] and len(names) == films
+    difference = np.abs(probs - expected[:films]).max()
+    print(f"{folder}: largest difference {difference:.1e}")
+    assert difference <= 1e-5
+    _, labels = read_label_list(test_list)
+    for c, ours in enumerate(table(result.stdout)):
+        if 0 < labels[:, c].sum() < films:
+            theirs = roc_auc_score(labels[:, c], expected[:films, c])
+            assert ours == pytest.approx(theirs, abs=1e-6)
+        else:
+            assert np.isnan(ours)
