@@ -25,14 +25,16 @@ def normalize(pixels):
     """
     mean = paddle.to_tensor(IMAGENET_MEAN, "float32").reshape([1, 3, 1, 1])
     std = paddle.to_tensor(IMAGENET_STD, "float32").reshape([1, 3, 1, 1])
-    # Divided by 255 and by std, not multiplied by their inverses: the last bit is torchvision's.
-    return (pixels.astype("float32") / 255.0 - mean) / std
+    # Divided, not multiplied by the inverse, as Paddle 2.6 does with a number: the last bit counts.
+    return (pixels.astype("float32") / paddle.full([1], 255.0) - mean) / std
 
 
 class _Head(nn.Sequential):
     """Linear and sigmoid, in float32 whatever the precision of the backbone."""
 
     def forward(self, features):
+        if not paddle.in_dynamic_mode():  # being saved for inference, which knows no auto_cast
+            return super().forward(features)
         with paddle.amp.auto_cast(enable=False):
             return super().forward(features.astype("float32"))
 
