@@ -25,6 +25,12 @@ def _processor_vendor():
 if _processor_vendor() == "AuthenticAMD":
     os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
 
+# Paddle Inference's OpenVINO engine takes effect on the older program format alone (inference.py).
+os.environ.setdefault("FLAGS_enable_pir_api", "0")
+
+# Notes of Paddle's C++ side on what it does; warnings and errors still show.
+os.environ.setdefault("GLOG_minloglevel", "1")
+
 # Paddle looks for a compiler cache that only custom C++ operators need.
 warnings.filterwarnings("ignore", message="No ccache found")
 # paddle.Model makes tensors of what its loader has already made tensors of.

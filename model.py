@@ -80,6 +80,25 @@ class CheXNet(nn.Layer):
         return self.densenet121(images)
 
 
+class AutoCast(nn.Layer):
+    """A network whose matrix products are done in half precision, on a GPU that has it.
+
+    Args:
+        network: the layer to run.
+        dtype: "bfloat16" or "float16".
+    """
+
+    def __init__(self, network, dtype):
+        super().__init__()
+        self.network = network
+        self.dtype = dtype
+
+    def forward(self, images):
+        """Return what the network returns."""
+        with paddle.amp.auto_cast(dtype=self.dtype, level="O1"):
+            return self.network(images)
+
+
 class TenCrop(nn.Layer):
     """Average a network over ten crops of each film: four corners, centre, and their mirror images.
 
