@@ -1,5 +1,6 @@
 # make demo      phantom films, train, evaluate: a few minutes on two CPU cores
 # make test      all tests
+# make bench     times, side by side with how others do it
 # make lint      ruff
 # make clean     remove what the targets above made
 
@@ -10,7 +11,7 @@ DEMO = --data-dir demo/data --resize 72 --crop-size 64
 # The GPU wheel where there is a GPU.
 REQUIREMENTS := $(shell nvidia-smi >/dev/null 2>&1 && echo requirements.txt || echo requirements-cpu.txt)
 
-.PHONY: demo test test-paddle26 lint clean
+.PHONY: demo test test-paddle26 bench lint clean
 .DELETE_ON_ERROR:
 
 $(VENV)/installed: $(REQUIREMENTS)
@@ -32,9 +33,7 @@ demo: $(VENV)/installed demo/data/labels/test_list.txt
 	$(RUN) eval.py $(DEMO) --weights demo/save/best_model.pdparams --batch-size 32 --output-dir demo/result
 	@echo "These films are cartoons: the figures show that the network learns, nothing about patients."
 
-test: $(VENV)/installed-dev
-	$(RUN) -m ruff check .
-	$(RUN) -m ruff format --check .
+test: lint
 	$(RUN) -m pytest -q tests
 
 # The last GPU wheel on the public index is Paddle 2.6.2, built against NumPy 1; this is its CPU twin.
@@ -43,6 +42,10 @@ test-paddle26:
 	.venv26/bin/python -m pip install --quiet --retries 1 setuptools paddlepaddle==2.6.2 'numpy<2' \
 	    $$(grep -hE '^(pillow|safetensors|scikit-learn|scipy|tqdm)' requirements-cpu.txt) -r requirements-dev.txt
 	.venv26/bin/python -m pytest -q tests
+
+# Side by side with PyTorch and the earlier port, on the films of ../shared/sample: about 15 minutes.
+bench: $(VENV)/installed-dev
+	$(RUN) benchmarks/bench.py
 
 lint: $(VENV)/installed-dev
 	$(RUN) -m ruff check .
