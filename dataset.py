@@ -1,5 +1,7 @@
 """NIH ChestX-ray14: label lists, films and the transforms between a file and the network."""
 
+import contextlib
+import json
 import os
 
 import numpy as np
@@ -89,6 +91,23 @@ def find_films(data_dir, names):
     Raises:
         UserError: the folder or a film is missing.
     """
+    paths = list_films(data_dir)
+    missing = [name for name in names if name not in paths]
+    if missing:
+        raise UserError(
+            f"{os.path.join(data_dir, 'images', missing[0])}: want a film, got no such file "
+            f"({len(missing)} of {len(names)} listed films are missing); "
+            "complete the download or shorten the list"
+        )
+    return [paths[name] for name in names]
+
+
+def list_films(data_dir):
+    """Return all files in a data folder's film folders: dict from name to path (see `find_films`).
+
+    Raises:
+        UserError: the folder is missing.
+    """
     if not os.path.isdir(data_dir):
         raise UserError(
             f"{data_dir}: want the folder of the films, got nothing there; give it with --data-dir"
@@ -103,14 +122,7 @@ def find_films(data_dir, names):
     for folder in filter(os.path.isdir, folders):
         for entry in os.listdir(folder):
             paths.setdefault(entry, os.path.join(folder, entry))
-    missing = [name for name in names if name not in paths]
-    if missing:
-        raise UserError(
-            f"{os.path.join(data_dir, 'images', missing[0])}: want a film, got no such file "
-            f"({len(missing)} of {len(names)} listed films are missing); "
-            "complete the download or shorten the list"
-        )
-    return [paths[name] for name in names]
+    return paths
 
 
 def read_film(path, resize=256):
@@ -190,8 +202,68 @@ class RandomCropFlip:
         return film[:, :, ::-1] if rng.random() < 0.5 else film
 
 
+class FilmCache:
+    """Resized films that `prepare_data.py cache` wrote once: `<data folder>/cache_256/`.
+
+    `films.npy` is a memory map, uint8 `[N, 256, 256]`, shared by all processes; `index.json` says
+    which film is in which row and what its file was like. It is written last: a folder with an
+    index is a complete cache.
+
+    Args:
+        data_dir: the data folder.
+        resize: side of the films, pixels.
+
+    Attributes:
+        folder: where the cache is, or would be.
+        index: what index.json holds, or None where there is no cache.
+    """
+
+    VERSION = 1  # of the cache's form; another one is out of date
+
+    def __init__(self, data_dir, resize=256):
+        self.folder = os.path.join(data_dir, f"cache_{resize}")
+        self.index, self.films = None, None
+        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+            with open(os.path.join(self.folder, "index.json"), encoding="utf-8") as file:
+                index = json.load(file)
+            self.films = np.load(os.path.join(self.folder, "films.npy"), mmap_mode="r")
+            self.index = index
+
+    def rows(self, paths):
+        """Find films in the cache.
+
+        Args:
+            paths: of the films wanted.
+
+        Returns:
+            rows: int64 `[len(paths)]`, rows of `films`; None where the cache cannot be used.
+            reason: why it cannot, or "".
+        """
+        if self.index is None:
+            return None, "there is none"
+        if self.index["version"] != self.VERSION:
+            return None, "another version of this project wrote it"
+        row_of = {name: row for row, (name, _, _) in enumerate(self.index["films"])}
+        rows = np.empty(len(paths), np.int64)
+        for n, path in enumerate(paths):
+            name = os.path.basename(path)
+            row = row_of.get(name)
+            if row is None:
+                return None, f"{name} is not in it"
+            if [*film_state(path)] != self.index["films"][row]:
+                return None, f"{name} has changed since"
+            rows[n] = row
+        return rows, ""
+
+
+def film_state(path):
+    """Return what tells one file from another: its name, its size in bytes and its time in ns."""
+    state = os.stat(path)
+    return os.path.basename(path), state.st_size, state.st_mtime_ns
+
+
 class ChestXray14(paddle.io.Dataset):
-    """Films and labels of one list.
+    """Films and labels of one list, from the cache where there is one.
 
     Args:
         image_dir: the data folder (see `find_films`).
@@ -206,6 +278,7 @@ class ChestXray14(paddle.io.Dataset):
         names: list of N file names.
         labels: uint8 `[N, 14]`.
         epoch: counts from 0; set it before each pass over the data.
+        source: where films are read from, in words.
     """
 
     def __init__(self, image_dir, label_list, transform=None, resize=256, seed=0):
@@ -216,10 +289,19 @@ class ChestXray14(paddle.io.Dataset):
         self.resize = resize
         self.seed = seed
         self.epoch = 0
+        cache = FilmCache(image_dir, resize)
+        self._rows, reason = cache.rows(self.paths)
+        self._films = cache.films
+        self.source = f"the cache {cache.folder}"
+        if self._rows is None:
+            self.source = f"their files (the cache {cache.folder} is not used: {reason})"
 
     def __getitem__(self, index):
         """Return film uint8 `[1, H, W]` and labels float32 `[14]`: NumPy arrays."""
-        film = read_film(self.paths[index], self.resize)
+        if self._rows is None:
+            film = read_film(self.paths[index], self.resize)
+        else:
+            film = self._films[self._rows[index]][np.newaxis]
         if self.transform is not None:
             rng = np.random.default_rng((self.seed, self.epoch, index))
             film = self.transform(film, rng)

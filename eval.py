@@ -65,6 +65,7 @@ def main():
         transform=None if args.crops == 10 else CenterCrop(args.crop_size),
         resize=args.resize,
     )
+    print(f"films come from {films.source}", file=sys.stderr)
     network, args.precision, engine = accelerated(network, args, device)
     probs = predict(TenCrop(network, args.crop_size) if args.crops == 10 else network, films, args)
 

@@ -44,6 +44,7 @@ class CPUPredictor(nn.Layer):
             config = inference.Config(program, os.path.join(folder, "network.pdiparams"))
             config.disable_gpu()
             config.disable_glog_info()
+            config.set_optim_cache_dir(folder)  # OpenVINO's, else ./__cache__ of 28 MB a run
             config.set_cpu_math_library_num_threads(os.cpu_count())
             if self.engine == "openvino":
                 kind = inference.PrecisionType

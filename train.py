@@ -90,6 +90,7 @@ def main():
     config = {**vars(args), "device": device, **environment()}
     with logged(args.log_dir):
         print(json.dumps(config))
+        print(f"films come from {train_set.source}")
         with write_whole(os.path.join(args.save_dir, "config.json"), "w") as file:
             json.dump(config, file, indent=2)
         model.fit(
