@@ -45,6 +45,7 @@ test-paddle26:
 
 # Side by side with PyTorch and the earlier port, on the films of ../shared/sample: about 15 minutes.
 bench: $(VENV)/installed-dev
+	$(RUN) -m pip install --quiet --retries 1 onnx onnxruntime
 	$(RUN) benchmarks/bench.py
 
 lint: $(VENV)/installed-dev

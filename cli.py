@@ -90,6 +90,11 @@ def int_list(text):
 int_list.__name__ = "list of rising whole numbers"
 
 
+def default_workers():
+    """Return how many processes read films by default: one a core that this process may use."""
+    return min(8, len(os.sched_getaffinity(0)))
+
+
 def add_data_arguments(parser):
     """Add the options that train.py and eval.py share: films, how to read them, the device."""
     parser.add_argument("--data-dir", default="ChestX-ray14", help="has images/ and labels/")
@@ -101,7 +106,7 @@ def add_data_arguments(parser):
     parser.add_argument(
         "--num-workers",
         type=natural_int,
-        default=min(8, os.cpu_count() or 1),
+        default=default_workers(),
         help="processes that read films; 0: the main process",
     )
     parser.add_argument("--device", choices=["auto", "gpu", "cpu"], default="auto")

@@ -1,8 +1,12 @@
 """NIH ChestX-ray14: label lists, films and the transforms between a file and the network."""
 
 import contextlib
+import functools
 import json
 import os
+import signal
+import threading
+import time
 
 import numpy as np
 import paddle
@@ -184,7 +188,7 @@ class CenterCrop:
     def __init__(self, size=224):
         self.size = size
 
-    def __call__(self, film, rng):
+    def __call__(self, film, draws):
         # round() as torchvision's center_crop has it.
         top, left = (int(round((side - self.size) / 2)) for side in film.shape[1:])
         return film[:, top : top + self.size, left : left + self.size]
@@ -196,10 +200,11 @@ class RandomCropFlip:
     def __init__(self, size=224):
         self.size = size
 
-    def __call__(self, film, rng):
-        top, left = (rng.integers(side - self.size + 1) for side in film.shape[1:])
-        film = film[:, top : top + self.size, left : left + self.size]
-        return film[:, :, ::-1] if rng.random() < 0.5 else film
+    def __call__(self, film, draws):
+        (_, height, width), size = film.shape, self.size
+        top, left = int(draws[0] * (height - size + 1)), int(draws[1] * (width - size + 1))
+        film = film[:, top : top + size, left : left + size]
+        return film[:, :, ::-1] if draws[2] < 0.5 else film
 
 
 class FilmCache:
@@ -268,11 +273,11 @@ class ChestXray14(paddle.io.Dataset):
     Args:
         image_dir: the data folder (see `find_films`).
         label_list: path of the list (see `read_label_list`).
-        transform: called with a film, uint8 `[1, H, W]`, and a `numpy.random.Generator`; returns
-            the film to give. None gives it whole, as `TenCrop` wants it.
+        transform: called with a film, uint8 `[1, H, W]`, and three numbers drawn from [0, 1);
+            returns the film to give. None gives it whole, as `TenCrop` wants it.
         resize: length of the short side of a film, pixels.
-        seed: with `epoch` and a film's index, all that its random transform depends on: not on
-            which worker process reads it, nor on what was read before.
+        seed: with `epoch` and a film's index, all that those numbers depend on: not on which
+            worker process reads the film, nor on what was read before.
 
     Attributes:
         names: list of N file names.
@@ -288,13 +293,23 @@ class ChestXray14(paddle.io.Dataset):
         self.transform = transform
         self.resize = resize
         self.seed = seed
-        self.epoch = 0
+        self.epoch = 0  # draws too
         cache = FilmCache(image_dir, resize)
         self._rows, reason = cache.rows(self.paths)
         self._films = cache.films
         self.source = f"the cache {cache.folder}"
         if self._rows is None:
             self.source = f"their files (the cache {cache.folder} is not used: {reason})"
+
+    @property
+    def epoch(self):
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, epoch):
+        self._epoch = epoch
+        # For all films at once: a generator for each would take longer than the film.
+        self._draws = np.random.default_rng((self.seed, epoch)).random((len(self.names), 3))
 
     def __getitem__(self, index):
         """Return film uint8 `[1, H, W]` and labels float32 `[14]`: NumPy arrays."""
@@ -303,12 +318,47 @@ class ChestXray14(paddle.io.Dataset):
         else:
             film = self._films[self._rows[index]][np.newaxis]
         if self.transform is not None:
-            rng = np.random.default_rng((self.seed, self.epoch, index))
-            film = self.transform(film, rng)
-        return np.ascontiguousarray(film), self.labels[index].astype(np.float32)
+            film = self.transform(film, self._draws[index])
+        return film, self.labels[index].astype(np.float32)
 
     def __len__(self):
         return len(self.names)
+
+
+class EpochSampler(paddle.io.BatchSampler):
+    """Batches of an epoch in an order that depends on seed and epoch alone.
+
+    Paddle's own shuffles by the epoch's number whatever the seed, and begins at the beginning.
+
+    Args:
+        dataset: a `ChestXray14`; its `epoch` is set, so that crops are the epoch's too.
+        batch_size: films in a batch of one process.
+        seed: whole number.
+        rank, ranks: which process of how many this is; each gets its share of every batch, the
+            same number of films, for which some at the end come twice.
+    """
+
+    def __init__(self, dataset, batch_size, seed, rank=0, ranks=1):
+        super().__init__(dataset, batch_size=batch_size)
+        self.dataset, self.seed, self.rank, self.ranks = dataset, seed, rank, ranks
+        self.begin(0)
+
+    def begin(self, epoch, step=0):
+        """Make the next pass the one of an epoch, from a step of it on."""
+        self.dataset.epoch = self.epoch = epoch
+        self.step = step
+
+    def __iter__(self):
+        # The 1 keeps these numbers apart from those that the films' crops are drawn from.
+        order = np.random.default_rng((self.seed, self.epoch, 1)).permutation(len(self.dataset))
+        order = np.resize(order, -(-len(order) // self.ranks) * self.ranks)
+        batch = self.batch_size * self.ranks
+        for start in range(self.step * batch, len(order), batch):
+            yield order[start : start + batch][self.rank :: self.ranks].tolist()
+
+    def __len__(self):
+        """Return the number of steps of a whole epoch."""
+        return -(-len(self.dataset) // (self.batch_size * self.ranks))
 
 
 class FilmLoader(paddle.io.DataLoader):
@@ -323,7 +373,13 @@ class FilmLoader(paddle.io.DataLoader):
     """
 
     def __init__(self, dataset, **options):
-        super().__init__(_ErrorsAsItems(dataset), collate_fn=_collate, return_list=True, **options)
+        super().__init__(
+            _ErrorsAsItems(dataset),
+            collate_fn=_collate,
+            return_list=True,
+            worker_init_fn=functools.partial(_begin_worker, os.getpid()),
+            **options,
+        )
 
     def __iter__(self):
         """Yield batches: tensors of films, uint8 `[N, 1, H, W]`, and labels, float32 `[N, 14]`."""
@@ -331,6 +387,22 @@ class FilmLoader(paddle.io.DataLoader):
             if len(batch) == 1:
                 raise UserError(bytes(batch[0].numpy()).decode())
             yield batch
+
+
+def end_with_parent(parent):
+    """In a worker process: end when the parent is killed, which would leave it waiting for ever."""
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _begin_worker(parent, worker):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process to answer
+    end_with_parent(parent)
 
 
 class _ErrorsAsItems(paddle.io.Dataset):

@@ -19,7 +19,7 @@ import numpy as np
 import paddle
 import PIL
 
-from callbacks import BatchBar
+from callbacks import BatchBar, is_first_rank
 from dataset import CLASS_NAMES, CenterCrop, ChestXray14, FilmLoader
 from files import UserError, sha256, write_whole
 from inference import CPUPredictor, has_bfloat16
@@ -54,10 +54,12 @@ def main():
     if args.output_dir:
         os.makedirs(args.output_dir, exist_ok=True)  # not after hours of work
 
-    print("=> loading checkpoint")
+    # Of several processes (paddle.distributed.launch) each takes its share, and one prints.
+    say = print if is_first_rank() else lambda *words, **options: None
+    say("=> loading checkpoint")
     network = CheXNet(len(CLASS_NAMES))
     load_weights(network, args.weights)
-    print("=> loaded checkpoint", flush=True)
+    say("=> loaded checkpoint", flush=True)
 
     films = ChestXray14(
         args.data_dir,
@@ -65,9 +67,11 @@ def main():
         transform=None if args.crops == 10 else CenterCrop(args.crop_size),
         resize=args.resize,
     )
-    print(f"films come from {films.source}", file=sys.stderr)
+    say(f"films come from {films.source}", file=sys.stderr)
     network, args.precision, engine = accelerated(network, args, device)
     probs = predict(TenCrop(network, args.crop_size) if args.crops == 10 else network, films, args)
+    if not is_first_rank():
+        return
 
     aurocs = auroc(films.labels, probs)
     mean, defined = mean_auroc(aurocs)
@@ -108,7 +112,8 @@ def predict(network, films, args):
     )
     collected = Predictions()
     model.prepare(metrics=collected)
-    loader = FilmLoader(films, batch_size=args.batch_size, num_workers=args.num_workers)
+    sampler = paddle.io.DistributedBatchSampler(films, args.batch_size)
+    loader = FilmLoader(films, batch_sampler=sampler, num_workers=args.num_workers)
     with paddle.no_grad(), contextlib.closing(BatchBar()) as bar:
         model.evaluate(loader, verbose=0, callbacks=[bar])
     return np.concatenate(collected.probs)

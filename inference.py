@@ -16,7 +16,7 @@ class CPUPredictor(nn.Layer):
     A layer like the network it was made from, so that `TenCrop` and `paddle.Model` take it.
 
     Args:
-        network: a `CheXNet`; its weights are copied.
+        network: a `CheXNet`; its weights of now are copied.
         size: side of the images, pixels.
         precision: "fp32", or "bf16" on a processor that `has_bfloat16`.
 
@@ -25,13 +25,15 @@ class CPUPredictor(nn.Layer):
     """
 
     # Images at a time: few enough for the largest activations to stay in the cache (measured by
-    # benchmarks/forward.py).
+    # `make bench`).
     chunk = 2
 
     def __init__(self, network, size=224, precision="fp32"):
         super().__init__()
         from paddle import inference
 
+        # Not used here: paddle.Model wants parameters to share among several processes.
+        self.network = network
         has_openvino = hasattr(inference.Config, "enable_openvino_engine")
         self.engine = "openvino" if has_openvino and _saves_older_programs() else "onednn"
         with tempfile.TemporaryDirectory() as folder:

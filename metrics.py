@@ -169,6 +169,58 @@ class AUROC(paddle.metric.Metric):
     def name(self):
         return [f"AUROC_{name}" for name in (*self.class_names, "avg")]
 
+    def state_dict(self):
+        """Return what was seen: for each class the scores of positives and of negatives."""
+        scores = [
+            [np.concatenate([np.empty(0, np.float32), *statistic.runs[label]]) for label in (1, 0)]
+            for statistic in self._statistics
+        ]
+        return {"scores": scores, "nan_scores": self._nan_scores}
+
+    def set_state_dict(self, state):
+        """Go on from what `state_dict` returned."""
+        self.reset()
+        self._nan_scores = state["nan_scores"].copy()
+        for statistic, (positives, negatives) in zip(
+            self._statistics, state["scores"], strict=True
+        ):
+            labels = np.repeat([True, False], [len(positives), len(negatives)])
+            statistic.update(labels, np.concatenate([positives, negatives]))
+
+
+class MeanLogLoss(paddle.metric.Metric):
+    """Binary cross-entropy, the mean over all films and classes of the last pass.
+
+    It has no name, so that `paddle.Model` does not print it in every line: read `value`.
+
+    Attributes:
+        value: the mean, NaN before the first film; it stays after a pass is over.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.value = float("nan")
+        self.reset()
+
+    def reset(self):
+        self._sum, self._count = 0.0, 0
+
+    def update(self, probs, labels):
+        """Add a batch: probs float `[N, C]`, labels `[N, C]` of 0 or 1."""
+        probs = np.asarray(probs, np.float64)
+        # As PyTorch and Paddle do: a logarithm is at least -100.
+        with np.errstate(divide="ignore"):
+            logs = np.maximum(np.log(np.where(labels, probs, 1 - probs)), -100)
+        self._sum += -logs.sum()
+        self._count += logs.size
+        self.value = float(self._sum / self._count)
+
+    def accumulate(self):
+        return []
+
+    def name(self):
+        return []
+
 
 class Predictions(paddle.metric.Metric):
     """Collects what the network says, in the order of the data: one instance an evaluation.

@@ -86,16 +86,17 @@ class AutoCast(nn.Layer):
     Args:
         network: the layer to run.
         dtype: "bfloat16" or "float16".
+        level: "O1", or "O2" for a network that `paddle.amp.decorate` has prepared.
     """
 
-    def __init__(self, network, dtype):
+    def __init__(self, network, dtype, level="O1"):
         super().__init__()
         self.network = network
-        self.dtype = dtype
+        self.dtype, self.level = dtype, level
 
     def forward(self, images):
         """Return what the network returns."""
-        with paddle.amp.auto_cast(dtype=self.dtype, level="O1"):
+        with paddle.amp.auto_cast(dtype=self.dtype, level=self.level):
             return self.network(images)
 
 

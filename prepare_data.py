@@ -11,15 +11,13 @@ import concurrent.futures
 import hashlib
 import json
 import os
-import threading
-import time
 
 import cli  # before Paddle
 
 import numpy as np
 from tqdm import tqdm
 
-from dataset import FilmCache, film_state, list_films, read_film
+from dataset import FilmCache, end_with_parent, film_state, list_films, read_film
 from files import UserError, write_whole
 
 FILM_EXTENSIONS = (".png", ".jpg", ".jpeg")
@@ -88,7 +86,7 @@ def write_cache(data_dir, paths, resize, workers):
         films = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
     with (
         concurrent.futures.ProcessPoolExecutor(
-            workers, initializer=_end_with_parent, initargs=(os.getpid(),)
+            workers, initializer=end_with_parent, initargs=(os.getpid(),)
         ) as pool,
         tqdm(total=len(paths), initial=done, unit="film") as bar,
     ):
@@ -122,17 +120,6 @@ def _rows_done(progress, partial, digest):
     except (FileNotFoundError, json.JSONDecodeError):
         return 0
     return note["done"] if note["index_sha256"] == digest and os.path.exists(partial) else 0
-
-
-def _end_with_parent(parent):
-    """In a worker process: end when the parent is killed, which would leave it waiting for ever."""
-
-    def watch():
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _resized(job):

@@ -20,11 +20,35 @@ import cli  # before Paddle
 import numpy as np
 import paddle
 
-from callbacks import BestModel, EpochCheckpoint, FiniteLoss, SeedEpoch
-from dataset import CLASS_NAMES, CenterCrop, ChestXray14, FilmLoader, RandomCropFlip
-from files import write_whole
-from metrics import AUROC
-from model import CheXNet, LogLoss, load_weights
+from callbacks import (
+    BestModel,
+    Checkpoints,
+    EpochSchedule,
+    FiniteLoss,
+    Lines,
+    Run,
+    SkippedSteps,
+    Upkeep,
+    is_first_rank,
+)
+from dataset import (
+    CLASS_NAMES,
+    CenterCrop,
+    ChestXray14,
+    EpochSampler,
+    FilmLoader,
+    RandomCropFlip,
+)
+from files import UserError, sha256, write_whole
+from metrics import AUROC, MeanLogLoss
+from model import AutoCast, CheXNet, LogLoss, load_weights
+
+# Options that decide what is learnt: a run goes on with the same ones. --epochs may grow.
+FIXED = (
+    *("train_sha256", "val_sha256", "seed", "batch_size", "ranks", "resize", "crop_size"),
+    *("learning_rate", "lr_schedule", "decay_epochs", "decay_factor", "monitor", "amp"),
+    "amp_dtype",
+)
 
 
 def parse_args():
@@ -43,10 +67,32 @@ def parse_args():
     parser.add_argument("--decay-epochs", type=cli.int_list, default=[10, 15, 18])
     parser.add_argument("--decay-factor", type=cli.positive_float, default=0.1)
     parser.add_argument(
-        "--patience", type=cli.positive_int, default=10, help="epochs without a better AUROC_avg"
+        "--lr-schedule",
+        choices=["step", "plateau"],
+        default="step",
+        help="lower the rate at --decay-epochs, or when the validation loss stalls, as the paper",
     )
+    parser.add_argument(
+        "--monitor",
+        choices=["auroc", "loss"],
+        default="auroc",
+        help="what of the validation films decides which weights are best",
+    )
+    parser.add_argument(
+        "--patience", type=cli.positive_int, default=10, help="epochs without a better --monitor"
+    )
+    # Half precision, on a GPU
+    parser.add_argument("--amp", choices=["off", "O1", "O2"], default="off", help="Paddle's levels")
+    parser.add_argument("--amp-dtype", choices=["float16", "bfloat16"], default="float16")
     # What is left behind
     parser.add_argument("--save-dir", default="save", help="folder for checkpoints")
+    parser.add_argument("--resume", action="store_true", help="go on from --save-dir")
+    parser.add_argument(
+        "--save-steps", type=cli.positive_int, help="steps between checkpoints within an epoch"
+    )
+    parser.add_argument(
+        "--keep", type=cli.positive_int, default=3, help="epochs whose checkpoint stays"
+    )
     parser.add_argument("--log-dir", default="logs", help="folder for a copy of what is printed")
     parser.add_argument("--log-freq", type=cli.positive_int, default=10, help="steps between lines")
     args = parser.parse_args()
@@ -61,54 +107,142 @@ def main():
     args = parse_args()
     cli.check_sizes(args)
     device = cli.set_device(args.device)
+    if args.amp != "off" and device == "cpu":
+        raise UserError(f"--amp: want off on a CPU, got {args.amp}; Paddle has it on GPUs alone")
     paddle.seed(args.seed)
+    rank, ranks = paddle.distributed.get_rank(), paddle.distributed.get_world_size()
 
     train_set = ChestXray14(
         args.data_dir, args.train_list, RandomCropFlip(args.crop_size), args.resize, args.seed
     )
     val_set = ChestXray14(args.data_dir, args.val_list, CenterCrop(args.crop_size), args.resize)
-    network = CheXNet(
-        len(CLASS_NAMES), pretrained=args.pretrained == "imagenet" and not args.weights
-    )
-    if args.weights:
-        load_weights(network, args.weights)
+    sampler = EpochSampler(train_set, args.batch_size, args.seed, rank, ranks)
+    val_sampler = paddle.io.DistributedBatchSampler(val_set, args.batch_size)
+    train_loader = FilmLoader(train_set, batch_sampler=sampler, num_workers=args.num_workers)
+    val_loader = FilmLoader(val_set, batch_sampler=val_sampler, num_workers=args.num_workers)
 
+    network = start(args)
+    schedule, optimizer = optimization(args, network)
+    layer, optimizer, amp_configs = half_precision(args, network, optimizer)
     model = paddle.Model(
-        network,
+        layer,
         inputs=[paddle.static.InputSpec([None, None, None, None], "uint8", "films")],
         labels=[paddle.static.InputSpec([None, len(CLASS_NAMES)], "float32", "labels")],
     )
-    rates = [args.learning_rate * args.decay_factor**n for n in range(len(args.decay_epochs) + 1)]
-    schedule = paddle.optimizer.lr.PiecewiseDecay(args.decay_epochs, rates)
-    optimizer = paddle.optimizer.Adam(schedule, parameters=network.parameters())
-    model.prepare(optimizer, LogLoss(), AUROC(CLASS_NAMES))
+    auroc, log_loss = AUROC(CLASS_NAMES), MeanLogLoss()
+    model.prepare(optimizer, LogLoss(), [auroc, log_loss], amp_configs)
 
-    sampler = paddle.io.DistributedBatchSampler(train_set, args.batch_size, shuffle=True)
-    train_loader = FilmLoader(train_set, batch_sampler=sampler, num_workers=args.num_workers)
-    val_loader = FilmLoader(val_set, batch_size=args.batch_size, num_workers=args.num_workers)
+    run = Run()
+    monitor = "loss" if args.monitor == "loss" else "AUROC_avg"
+    best = os.path.join(args.save_dir, "best_model.pdparams")
+    checkpoints = Checkpoints(
+        run, network, optimizer, auroc, args.save_dir, args.save_steps, args.keep
+    )
+    callbacks = [
+        Upkeep(run, sampler, log_loss),
+        Lines(run, args.log_freq),
+        FiniteLoss(run, args.save_dir),
+        *([SkippedSteps(run)] if amp_configs else []),
+        BestModel(run, network, best, monitor, args.patience),
+        EpochSchedule(schedule),
+        checkpoints,
+    ]
 
-    config = {**vars(args), "device": device, **environment()}
-    with logged(args.log_dir):
-        print(json.dumps(config))
-        print(f"films come from {train_set.source}")
-        with write_whole(os.path.join(args.save_dir, "config.json"), "w") as file:
-            json.dump(config, file, indent=2)
-        model.fit(
-            train_loader,
-            val_loader,
-            epochs=args.epochs,
-            log_freq=args.log_freq,
-            verbose=2,
-            callbacks=[
-                SeedEpoch(sampler, train_set, args.seed),
-                FiniteLoss(args.save_dir),
-                paddle.callbacks.LRScheduler(by_step=False, by_epoch=True),
-                EpochCheckpoint(args.save_dir),
-                BestModel(
-                    os.path.join(args.save_dir, "best_model.pdparams"), patience=args.patience
-                ),
-            ],
+    config = {
+        **vars(args),
+        "device": device,
+        "ranks": ranks,
+        "train_sha256": sha256(args.train_list),
+        "val_sha256": sha256(args.val_list),
+        **environment(),
+    }
+    with logged(args.log_dir) if is_first_rank() else contextlib.nullcontext():
+        if is_first_rank():
+            print(json.dumps(config))
+            print(f"films come from {train_set.source}")
+        resume(args, config, checkpoints, model)
+        if is_first_rank():
+            with write_whole(os.path.join(args.save_dir, "config.json"), "w") as file:
+                json.dump(config, file, indent=2)
+        if run.epoch >= args.epochs or run.waited >= args.patience:
+            print(
+                f"{args.save_dir} holds a run that is over: {run.epoch} epochs, best {run.best:.4f}"
+            )
+            return
+        epochs = args.epochs - run.epoch
+        model.fit(train_loader, val_loader, epochs=epochs, verbose=0, callbacks=callbacks)
+
+
+def start(args):
+    """Return the network with the weights that training starts from."""
+    imagenet = args.pretrained == "imagenet" and not args.weights and not args.resume
+    network = CheXNet(len(CLASS_NAMES), pretrained=imagenet)
+    if args.weights:
+        load_weights(network, args.weights)
+    return network
+
+
+def optimization(args, network):
+    """Return the schedule of the learning rate, and Adam with it."""
+    if args.lr_schedule == "plateau":
+        # The paper: a tenth whenever an epoch's validation loss is no lower than the lowest.
+        schedule = paddle.optimizer.lr.ReduceOnPlateau(
+            args.learning_rate, factor=args.decay_factor, patience=0, threshold=0.0
         )
+    else:
+        rates = [
+            args.learning_rate * args.decay_factor**n for n in range(len(args.decay_epochs) + 1)
+        ]
+        schedule = paddle.optimizer.lr.PiecewiseDecay(args.decay_epochs, rates)
+    return schedule, paddle.optimizer.Adam(schedule, parameters=network.parameters())
+
+
+def half_precision(args, network, optimizer):
+    """Return layer and optimiser as --amp wants them, and paddle.Model's amp_configs.
+
+    `paddle.Model` brings the loss scaler that float16 needs; bfloat16 has the range to do without.
+    """
+    if args.amp == "off":
+        return network, optimizer, None
+    if args.amp == "O2":
+        network, optimizer = paddle.amp.decorate(
+            network,
+            optimizer,
+            level="O2",
+            dtype=args.amp_dtype,
+            save_dtype="float32",
+            excluded_layers=[network.densenet121.out],
+        )
+    layer = AutoCast(network, args.amp_dtype, args.amp)
+    return layer, optimizer, "O1" if args.amp_dtype == "float16" else None
+
+
+def resume(args, config, checkpoints, model):
+    """Go on from the last checkpoint with --resume; without it, do not touch an earlier run's."""
+    found = checkpoints.found()
+    if found and not args.resume:
+        raise UserError(
+            f"{args.save_dir}: want a folder without checkpoints, got {len(found)} of an earlier "
+            "run; go on with it (--resume), or give another --save-dir"
+        )
+    if not found:
+        if args.resume and is_first_rank():
+            print(f"nothing to go on from in {args.save_dir}: starting")
+        return
+    with open(os.path.join(args.save_dir, "config.json"), encoding="utf-8") as file:
+        before = json.load(file)
+    for key in FIXED:
+        if before.get(key) != config[key]:
+            raise UserError(
+                f"{args.save_dir}: want {key} {before.get(key)!r} as in its config.json, "
+                f"got {config[key]!r}; go on with the same options, or give another --save-dir"
+            )
+    scaler = checkpoints.restore(found[-1])
+    if scaler:
+        model._scaler = paddle.amp.GradScaler()
+        model._scaler.load_state_dict(scaler)
+    if is_first_rank():
+        print(f"going on from {found[-1]}")
 
 
 def environment():

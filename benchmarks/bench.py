@@ -2,17 +2,20 @@
 
     python benchmarks/bench.py
 
-prints a table and writes it to benchmarks/RESULTS.md. Every time is the best of several rounds, in
-which baseline and ours take turns, each in a process of its own.
+prints the tables and writes them to benchmarks/RESULTS.md. Every time of the first table is the
+best of several rounds, in which baseline and ours take turns, each in a process of its own.
 """
 
-import argparse
+import csv
 import datetime
+import functools
 import importlib.metadata
+import json
 import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -22,163 +25,187 @@ import cli  # before Paddle
 
 import baselines
 import numpy as np
+import ours
+from ours import FILMS, SHARED
 
 from files import UserError
 
-FILMS = sorted((ROOT.parent / "shared" / "sample" / "images").glob("*.png"))
-
-
-def seconds(steps):
-    """Run a generator that yields where its clock starts; return the time after the last yield."""
-    start = None
-    for _ in steps:
-        start = time.perf_counter()
-    return time.perf_counter() - start
-
-
-def our_eval(precision):
-    """eval.py's way: loader, worker processes, `paddle.Model.evaluate`, predictor."""
-    import importlib
-
-    import paddle
-
-    from model import CheXNet, TenCrop
-
-    script = importlib.import_module("eval")
-    args = argparse.Namespace(crop_size=224, precision=precision, batch_size=8, num_workers=2)
-    network, *_ = script.accelerated(CheXNet(), args, paddle.set_device("cpu") and "cpu")
-    yield
-    script.predict(TenCrop(network, 224), _Films(), args)
-
-
-class _Films:
-    """The sample's films, as dataset.ChestXray14 gives them, without a list."""
-
-    def __getitem__(self, index):
-        from dataset import read_film
-
-        return read_film(FILMS[index]), np.zeros(14, np.float32)
-
-    def __len__(self):
-        return len(FILMS)
-
-
-def our_step(films=16):
-    """One training step as train.py does it."""
-    import paddle
-
-    from model import CheXNet, LogLoss
-
-    network = CheXNet()
-    network.train()
-    adam = paddle.optimizer.Adam(1e-3, parameters=network.parameters())
-    images = paddle.zeros([films, 1, 224, 224], "uint8")
-    for _ in range(2):
-        yield
-        LogLoss()(network(images), paddle.zeros([films, 14])).backward()
-        adam.step()
-        adam.clear_grad()
-
-
-def our_step_without_mkl_switch():
-    """The same as MKL does it by itself."""
-    os.environ.pop("MKL_DEBUG_CPU_TYPE", None)  # cli has set it; Paddle is not loaded yet
-    return our_step()
-
-
-def our_train_samples():
-    """Uncached training samples in one process."""
-    from dataset import RandomCropFlip, read_film
-
-    crop, rng = RandomCropFlip(224), np.random.default_rng(0)
-    yield
-    for path in FILMS:
-        np.ascontiguousarray(crop(read_film(path), rng))
-
-
-def torch_train_samples():
-    import torch
-
-    torch.set_num_threads(1)
-    yield
-    for path in FILMS:
-        baselines.torch_train_sample(path)
-
-
-def epoch_of_predictions():
-    rng = np.random.default_rng(0)
-    labels = rng.random((614 * 128, 14)) < 0.08
-    return labels, (rng.random(labels.shape) + 0.1 * labels).astype(np.float32)
-
-
-def our_auroc():
-    """614 updates of 128 x 14 with the values after each."""
-    from dataset import CLASS_NAMES
-    from metrics import AUROC
-
-    labels, scores = epoch_of_predictions()
-    metric = AUROC(CLASS_NAMES)
-    yield
-    for start in range(0, len(labels), 128):
-        metric.update(scores[start : start + 128], labels[start : start + 128])
-        metric.accumulate()
-
-
-def sorted_auroc():
-    """The same by sorting all that was seen after each update."""
-    from metrics import auroc
-
-    labels, scores = epoch_of_predictions()
-    yield
-    for end in range(128, len(labels) + 1, 128):
-        auroc(labels[:end], scores[:end])
-
+CROPS_AT_A_TIME = (1, 2, 5, 10)
+LOADER_SAMPLES = (12_800, 25_600, 51_200)
+AUROC_ROWS = (10_000, 100_000, 1_000_000)
+EVAL_FILMS = (50, 100, 200, 400)
 
 TASKS = {
     "torch eval": lambda: baselines.torch_eval(FILMS),
     "paddle eval": lambda: baselines.paddle_eval(FILMS),
-    "eval fp32": lambda: our_eval("fp32"),
-    "eval bf16": lambda: our_eval("bf16"),
+    "eval fp32": lambda: ours.evaluation("fp32"),
+    "eval bf16": lambda: ours.evaluation("bf16"),
+    "onnx forward": baselines.onnx_forward,
     "torch step": baselines.torch_step,
-    "step": our_step,
-    "step without MKL_DEBUG_CPU_TYPE": our_step_without_mkl_switch,
-    "torch train samples": torch_train_samples,
-    "train samples": our_train_samples,
-    "sorted auroc": sorted_auroc,
-    "auroc": our_auroc,
+    "step": ours.training_step,
+    "step without MKL_DEBUG_CPU_TYPE": ours.training_step_without_mkl_switch,
+    "torch train samples": lambda: baselines.torch_train_samples(FILMS),
+    "paddle train samples": lambda: baselines.paddle_train_samples(FILMS),
+    "train samples": ours.train_samples,
+    "sorted auroc": ours.sorted_auroc,
+    "auroc": ours.auroc,
 }
+for _precision in ("fp32", "bf16"):
+    for _crops in CROPS_AT_A_TIME:
+        TASKS[f"forward {_precision} {_crops}"] = functools.partial(
+            ours.forward, _precision, _crops
+        )
+for _count in LOADER_SAMPLES:
+    TASKS[f"cached samples {_count}"] = functools.partial(ours.cached_samples, _count)
+GROWTH_TASKS = {f"auroc {rows}": functools.partial(ours.auroc, rows) for rows in AUROC_ROWS}
 
-# what, baseline's task, our task, share of the time that counts, unit, limit on the ratio
+# what, baseline's task, films in it, our task, films in it, unit, limit on the ratio
+_N = len(FILMS)
 ROWS = [
-    ("eval.py, ten crops, fp32, against (a)", "torch eval", "eval fp32", len(FILMS), "s/film", 3.3),
-    ("eval.py, ten crops, fp32, against (b)", "paddle eval", "eval fp32", len(FILMS), "s/film", 8),
-    ("eval.py, ten crops, bf16, against (a)", "torch eval", "eval bf16", len(FILMS), "s/film", 5.5),
+    ("eval.py, ten crops, fp32, against (a)", "torch eval", _N, "eval fp32", _N, "s/film", 3.3),
+    ("eval.py, ten crops, fp32, against (b)", "paddle eval", _N, "eval fp32", _N, "s/film", 8),
+    ("eval.py, ten crops, bf16, against (a)", "torch eval", _N, "eval bf16", _N, "s/film", 5.5),
+    ("forward of ten crops, fp32, against (c)", "onnx forward", 1, "forward fp32 2", 1, "s", None),
     (
         "training step, 16 films, against MKL's slow path",
-        "step without MKL_DEBUG_CPU_TYPE",
-        "step",
-        1,
-        "s",
-        4,
+        *("step without MKL_DEBUG_CPU_TYPE", 1, "step", 1, "s", 4),
     ),
-    ("training step, 16 films, against torch eager", "torch step", "step", 1, "s", None),
+    ("training step, 16 films, against torch eager", "torch step", 1, "step", 1, "s", None),
     (
         "an uncached train sample, one process, against (a)",
-        "torch train samples",
-        "train samples",
-        len(FILMS),
-        "s/film",
-        1 / 0.75,
+        *("torch train samples", _N, "train samples", _N, "s/film", 1 / 0.75),
     ),
-    ("AUROC over an epoch of 614 steps, against sorting", "sorted auroc", "auroc", 1, "s", None),
+    (
+        "a cached train sample, 2 workers, against (b)",
+        *("paddle train samples", _N, "cached samples 51200", 51_200, "s/film", 10_000 / 53),
+    ),
+    (
+        "AUROC over an epoch of 614 steps, against sorting",
+        *("sorted auroc", 1, "auroc", 1, "s", 85 / 2),
+    ),
 ]
 
 
+def seconds(steps):
+    """Run a generator that yields where its clock starts; return the shortest stretch of it."""
+    times, start = [], None
+    for _ in steps:
+        if start is not None:
+            times.append(time.perf_counter() - start)
+        start = time.perf_counter()
+    return min([*times, time.perf_counter() - start])
+
+
 def measure(task):
-    """Time a task in a process of its own."""
-    command = [sys.executable, __file__, "--task", task]
-    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return float(output.stdout.splitlines()[-1])
+    """Time a task in a process of its own: seconds, and the peak memory of that process in MiB."""
+    child = subprocess.Popen(
+        [sys.executable, __file__, "--task", task], stdout=subprocess.PIPE, text=True
+    )
+    last = child.stdout.read().splitlines()[-1]
+    _, status, usage = os.wait4(child.pid, 0)
+    if status:
+        sys.exit(f"{task} failed")
+    return float(last), usage.ru_maxrss // 1024
+
+
+def run_eval(weights, data, folder, *words):
+    """Run eval.py for real: seconds, its peak memory in MiB, and its predictions."""
+    words = ["--data-dir", data, "--weights", weights, "--output-dir", folder, *words]
+    command = [sys.executable, ROOT / "eval.py", "--batch-size", 8, *words]
+    start = time.perf_counter()
+    child = subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    errors = child.stderr.read()
+    _, status, usage = os.wait4(child.pid, 0)
+    if status:
+        sys.exit(errors.decode())
+    with open(os.path.join(folder, "predictions.csv"), newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))[1:]
+    with open(os.path.join(folder, "metrics.json"), encoding="utf-8") as file:
+        mean = json.load(file)["auroc_mean"]
+    probs = np.array([row[1:] for row in rows], np.float64)
+    return time.perf_counter() - start, usage.ru_maxrss // 1024, probs, mean
+
+
+def side_by_side(times, rounds):
+    """The table of what, baseline, ours, ratio and limit."""
+    lines = ["| what | baseline | ours | ratio | limit |", "|---|---|---|---|---|"]
+    for what, theirs, their_films, own, own_films, unit, limit in ROWS:
+        baseline, mine = times[theirs] / their_films, times[own] / own_films
+        wanted = f"at least {limit:.3g}" if limit else ""
+        figures = f"{baseline:.4g} {unit} | {mine:.4g} {unit} | {baseline / mine:.3g}"
+        lines.append(f"| {what} | {figures} | {wanted} |")
+    return f"Best of {rounds} rounds.\n\n" + "\n".join(lines)
+
+
+def crops_at_a_time(times):
+    """The table behind inference.CPUPredictor.chunk."""
+    lines = ["| crops at a time | fp32 | bf16 |", "|---|---|---|"]
+    for crops in CROPS_AT_A_TIME:
+        fp32, bf16 = times[f"forward fp32 {crops}"], times[f"forward bf16 {crops}"]
+        lines.append(f"| {crops} | {fp32:.3f} s | {bf16:.3f} s |")
+    return "Ten crops forward through the predictor.\n\n" + "\n".join(lines)
+
+
+def growth(cached):
+    """The tables of time and peak memory over the amount of work."""
+    lines = ["| what | time | peak memory |", "|---|---|---|"]
+    for count, (took, memory) in cached.items():
+        rate = f"{count / took:,.0f} samples a second"
+        lines.append(f"| loader, {count:,} cached samples | {took:.2f} s, {rate} | {memory} MiB |")
+    for rows, task in zip(AUROC_ROWS, GROWTH_TASKS, strict=True):
+        took, memory = measure(task)
+        lines.append(f"| AUROC, {rows:,} rows, a value every 128 | {took:.2f} s | {memory} MiB |")
+    with tempfile.TemporaryDirectory() as folder:
+        weights = _random_weights(folder)
+        listed = (SHARED / "sample_256" / "labels" / "train_list.txt").read_text().splitlines()
+        for films in EVAL_FILMS:
+            test_list = pathlib.Path(folder, f"{films}.txt")
+            test_list.write_text("\n".join(listed[:films]))
+            took, memory, *_ = run_eval(
+                weights, SHARED / "sample_256", folder, "--test-list", test_list
+            )
+            what = f"eval.py, {films} films of 256 pixels, all in all"
+            lines.append(f"| {what} | {took:.1f} s | {memory} MiB |")
+    return "Cost over amount of work.\n\n" + "\n".join(lines)
+
+
+def _random_weights(folder):
+    import paddle
+
+    from model import CheXNet, save_state
+
+    paddle.seed(0)
+    path = os.path.join(folder, "random.pdparams")
+    save_state(CheXNet().state_dict(), path)
+    return path
+
+
+def bfloat16():
+    """What bfloat16 changes on 300 real films, with the weights of ../shared/reference."""
+    with tempfile.TemporaryDirectory() as folder:
+        weights = os.path.join(folder, "reference.pdparams")
+        checkpoint = SHARED / "reference" / "model.pth.tar"
+        convert = [sys.executable, ROOT / "convert_torch_weights.py", checkpoint, weights]
+        subprocess.run(convert, check=True, stdout=subprocess.DEVNULL)
+        *_, fp32, fp32_mean = run_eval(weights, SHARED / "sample_256", folder)
+        *_, bf16, bf16_mean = run_eval(
+            weights, SHARED / "sample_256", folder, "--precision", "bf16"
+        )
+    return (
+        f"`--precision bf16` against fp32 on {len(fp32)} real films, a trained checkpoint: "
+        f"largest change of a probability {np.abs(bf16 - fp32).max():.4f} (limit 0.02), "
+        f"change of the mean AUROC {bf16_mean - fp32_mean:+.5f} (limit 0.002)."
+    )
+
+
+def device_table():
+    """Films a second of train.py's and eval.py's loops here, and the share spent waiting."""
+    lines = ["| what | films a second | share of time waiting for data |", "|---|---|---|"]
+    for what, films, took, waited in ours.throughput():
+        lines.append(f"| {what} | {films / took:.1f} | {waited / took:.1%} |")
+    return f"On {cli.set_device('auto')}, batch 128, or 16 on a CPU.\n\n" + "\n".join(lines)
 
 
 def processor():
@@ -189,40 +216,42 @@ def processor():
 def main():
     parser = cli.ArgumentParser(__doc__)
     parser.add_argument("--rounds", type=cli.positive_int, default=2)
-    parser.add_argument("--task", choices=list(TASKS), help="time this one alone")
+    parser.add_argument("--task", choices=[*TASKS, *GROWTH_TASKS], help="time this one alone")
     args = parser.parse_args()
     if args.task:
-        print(seconds(TASKS[args.task]()))
+        print(seconds((TASKS | GROWTH_TASKS)[args.task]()))
         return
     if not FILMS:
-        raise UserError(f"{ROOT.parent}/shared/sample: want films, got none; put some there")
+        raise UserError(f"{SHARED}/sample: want films, got none; put some there")
 
-    times = {}
+    times, cached = {}, {}
     for turn in range(args.rounds):
         for task in TASKS:
-            times[task] = min(times.get(task, float("inf")), measure(task))
-            print(f"round {turn + 1}: {task}: {times[task]:.3f} s", file=sys.stderr)
-    lines = ["| what | baseline | ours | ratio | limit |", "|---|---|---|---|---|"]
-    for what, theirs, ours, share, unit, limit in ROWS:
-        baseline, own = times[theirs] / share, times[ours] / share
-        wanted = f"at least {limit:.2f}" if limit else ""
-        figures = f"{baseline:.4g} {unit} | {own:.4g} {unit} | {baseline / own:.2f}"
-        lines.append(f"| {what} | {figures} | {wanted} |")
+            took, memory = measure(task)
+            if took < times.get(task, float("inf")):
+                times[task] = took
+                if task.startswith("cached samples"):
+                    cached[int(task.split()[-1])] = took, memory
+            print(f"round {turn + 1}: {task}: {took:.3f} s", file=sys.stderr)
     versions = ", ".join(
         f"{name} {importlib.metadata.version(name)}"
-        for name in ("paddlepaddle", "torch", "numpy", "pillow")
+        for name in ("paddlepaddle", "torch", "onnxruntime", "numpy", "pillow")
     )
-    text = "\n".join(lines)
-    print(text)
     header = (
         "# Results of `make bench`\n\n"
-        f"{datetime.date.today()}, {processor()}, {os.cpu_count()} cores, {versions}. "
-        f"{len(FILMS)} real films of 1024 pixels; best of {args.rounds} rounds.\n\n"
+        f"{datetime.date.today()}, {processor()}, {os.cpu_count()} cores, "
+        f"{cli.set_device('auto')}, {versions}. "
+        f"{len(FILMS)} real films of 1024 pixels.\n\n"
         "(a): PIL, ToTensor and Normalize for each crop, PyTorch eager, 2 workers, batch 8. "
         "(b): Paddle's transforms for each crop in the main process, dygraph, batch 8. "
-        "Both written from the description in benchmarks/baselines.py. No GPU.\n\n"
+        "(c): ONNX Runtime on the same network. "
+        "All written from descriptions, in benchmarks/baselines.py."
     )
-    (ROOT / "benchmarks" / "RESULTS.md").write_text(header + text + "\n", encoding="utf-8")
+    sections = [header, side_by_side(times, args.rounds), crops_at_a_time(times), growth(cached)]
+    sections += [bfloat16(), device_table()]
+    text = "\n\n".join(sections) + "\n"
+    print(text)
+    (ROOT / "benchmarks" / "RESULTS.md").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

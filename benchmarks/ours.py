@@ -1,0 +1,202 @@
+"""What the benchmarks time of this project. A task yields where its clock starts."""
+
+import argparse
+import importlib
+import os
+import pathlib
+import tempfile
+import time
+
+import cli  # before Paddle
+
+import numpy as np
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+FILMS = sorted((SHARED / "sample" / "images").glob("*.png"))  # 1024 x 1024
+
+
+class Films:
+    """The sample's films as dataset.ChestXray14 gives them, without a list."""
+
+    def __getitem__(self, index):
+        from dataset import read_film
+
+        return read_film(FILMS[index]), np.zeros(14, np.float32)
+
+    def __len__(self):
+        return len(FILMS)
+
+
+def evaluation(precision, films=None, batch_size=8):
+    """eval.py's way: loader, worker processes, `paddle.Model.evaluate`, predictor."""
+    from model import CheXNet, TenCrop
+
+    script = importlib.import_module("eval")
+    args = argparse.Namespace(
+        crop_size=224, precision=precision, batch_size=batch_size, num_workers=2
+    )
+    network, *_ = script.accelerated(CheXNet(), args, cli.set_device("auto"))
+    yield
+    script.predict(TenCrop(network, 224), Films() if films is None else films, args)
+
+
+def forward(precision, crops):
+    """The predictor on ten crops, so many at a time; the best of eight."""
+    import paddle
+
+    from inference import CPUPredictor
+    from model import CheXNet
+
+    predictor = CPUPredictor(CheXNet(), 224, precision)
+    predictor.chunk = crops
+    images = paddle.randn([10, 3, 224, 224])
+    for _ in range(8):
+        yield
+        predictor(images)
+
+
+def training_step(films=16):
+    """One training step as train.py does it."""
+    import paddle
+
+    from model import CheXNet, LogLoss
+
+    network = CheXNet()
+    network.train()
+    adam = paddle.optimizer.Adam(1e-3, parameters=network.parameters())
+    images = paddle.zeros([films, 1, 224, 224], "uint8")
+    for _ in range(3):
+        yield
+        LogLoss()(network(images), paddle.zeros([films, 14])).backward()
+        adam.step()
+        adam.clear_grad()
+
+
+def training_step_without_mkl_switch():
+    """The same as MKL does it by itself."""
+    os.environ.pop("MKL_DEBUG_CPU_TYPE", None)  # cli has set it; Paddle is not loaded yet
+    return training_step()
+
+
+def train_samples():
+    """Uncached training samples in one process."""
+    from dataset import RandomCropFlip, read_film
+
+    crop, rng = RandomCropFlip(224), np.random.default_rng(0)
+    yield
+    for path in FILMS:
+        np.ascontiguousarray(crop(read_film(path), rng.random(3)))
+
+
+def cached_films(folder, count):
+    """Make a data folder with a cache of `count` films, the 800 of sample_256 over and over."""
+    from dataset import ChestXray14, RandomCropFlip
+
+    films = sorted((SHARED / "sample_256" / "images").glob("*.png"))
+    data = pathlib.Path(folder)
+    (data / "images").mkdir()
+    names = [f"{n:08d}_000.png" for n in range(count)]
+    for n, name in enumerate(names):
+        os.symlink(films[n % len(films)], data / "images" / name)
+    flags = " 0" * 14
+    (data / "list.txt").write_text("\n".join(name + flags for name in names))
+    write_cache = importlib.import_module("prepare_data").write_cache
+    write_cache(folder, [str(data / "images" / name) for name in names], 256, os.cpu_count())
+    return ChestXray14(folder, str(data / "list.txt"), RandomCropFlip(224))
+
+
+def cached_samples(count):
+    """Cached training samples through paddle.io.DataLoader, batch 128, 2 workers."""
+    import paddle
+
+    from dataset import FilmLoader
+
+    with tempfile.TemporaryDirectory() as folder:
+        films = cached_films(folder, 12_800)
+        sampler = paddle.io.BatchSampler(films, shuffle=True, batch_size=128)
+        yield
+        for _ in range(count // len(films)):
+            for _ in FilmLoader(films, batch_sampler=sampler, num_workers=2):
+                pass
+
+
+def throughput():
+    """Films per second of train.py's and eval.py's loops on this device, and what they wait for."""
+    import paddle
+
+    from dataset import FilmLoader
+    from metrics import AUROC
+    from model import CheXNet, LogLoss, TenCrop
+
+    class Clock(paddle.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            self.waited, self.films, self.start = 0.0, 0, None
+
+        def on_train_batch_begin(self, step, logs=None):
+            if step >= 2:  # the first two warm up
+                self.waited += time.perf_counter() - self.last
+
+        def on_train_batch_end(self, step, logs=None):
+            self.last = time.perf_counter()
+            if step == 1:
+                self.start = self.last
+            elif step > 1:
+                self.films += logs["batch_size"]
+
+        on_eval_batch_begin, on_eval_batch_end = on_train_batch_begin, on_train_batch_end
+
+    on_cpu = cli.set_device("auto") == "cpu"
+    batch_size, count = (16, 96) if on_cpu else (128, 12_800)
+    with tempfile.TemporaryDirectory() as folder:
+        films = cached_films(folder, count)
+        options = {"batch_size": batch_size, "num_workers": cli.default_workers()}
+        inputs = [paddle.static.InputSpec([None, None, None, None], "uint8", "films")]
+        labels = [paddle.static.InputSpec([None, 14], "float32", "labels")]
+        network, clock = CheXNet(), Clock()
+        adam = paddle.optimizer.Adam(1e-3, parameters=network.parameters())
+        model = paddle.Model(network, inputs, labels)
+        model.prepare(adam, LogLoss(), AUROC([str(c) for c in range(14)]))
+        model.fit(FilmLoader(films, **options), verbose=0, callbacks=[clock])
+        yield "train.py's loop, from the cache", clock.films, clock.last - clock.start, clock.waited
+
+        clock = Clock()
+        films.transform = None
+        script = importlib.import_module("eval")
+        args = argparse.Namespace(crop_size=224, precision="fp32")
+        network, *_ = script.accelerated(network, args, paddle.get_device())
+        model = paddle.Model(TenCrop(network, 224), inputs, labels)
+        model.prepare(metrics=AUROC([str(c) for c in range(14)]))
+        with paddle.no_grad():
+            model.evaluate(FilmLoader(films, **options), verbose=0, callbacks=[clock])
+        yield "eval.py's loop, from the cache", clock.films, clock.last - clock.start, clock.waited
+
+
+def _predictions(rows):
+    rng = np.random.default_rng(0)
+    labels = rng.random((rows, 14)) < 0.08
+    return labels, (rng.random(labels.shape) + 0.1 * labels).astype(np.float32)
+
+
+def auroc(rows=614 * 128):
+    """Updates of 128 x 14, with the values after each."""
+    from dataset import CLASS_NAMES
+    from metrics import AUROC
+
+    labels, scores = _predictions(rows)
+    metric = AUROC(CLASS_NAMES)
+    yield
+    for start in range(0, rows, 128):
+        metric.update(scores[start : start + 128], labels[start : start + 128])
+        metric.accumulate()
+
+
+def sorted_auroc(rows=614 * 128):
+    """The same by sorting all that was seen after each update."""
+    from metrics import auroc
+
+    labels, scores = _predictions(rows)
+    yield
+    for end in range(128, rows + 1, 128):
+        auroc(labels[:end], scores[:end])

@@ -1,0 +1,162 @@
+"""Training that is killed and goes on, with real processes: KILLS=12 pytest tests/test_resume.py"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT, tree
+
+from files import read_pickle
+
+KILLS = int(os.environ.get("KILLS", "3"))
+OPTIONS = ["--resize", 72, "--crop-size", 64, "--pretrained", "none", "--batch-size", 4]
+OPTIONS += ["--epochs", 2, "--decay-epochs", 1, "--log-freq", 1, "--save-steps", 2]
+
+
+def command(phantoms, save, *words):
+    folders = ["--data-dir", phantoms, "--save-dir", save, "--log-dir", save.parent / "logs"]
+    return list(map(str, [sys.executable, ROOT / "train.py", *folders, *OPTIONS, *words]))
+
+
+def begin(phantoms, save, *words):
+    return subprocess.Popen(
+        command(phantoms, save, *words),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(phantoms, tmp_path_factory):
+    """The folder of a run that nobody touched."""
+    save = tmp_path_factory.mktemp("uninterrupted") / "save"
+    subprocess.run(command(phantoms, save), check=True, capture_output=True)
+    return save
+
+
+def same_run(ours, theirs):
+    """The same files, weights, moments, state and metrics, to the bit."""
+    assert tree(ours) == tree(theirs)
+    assert (ours / "metrics.csv").read_text() == (theirs / "metrics.csv").read_text()
+    for name in tree(ours):
+        if name.endswith((".pdparams", ".pdopt", ".pdstate")):
+            assert same(read_pickle(ours / name), read_pickle(theirs / name)), name
+
+
+def same(a, b):
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, np.ndarray):
+        return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=True)
+    return a == b or (a != a and b != b)
+
+
+def kill_while(what, process, save, rng):
+    """Kill a run while it trains, evaluates or writes a checkpoint; tell whether that came off."""
+    if what == "writing":
+        seen = rng.randrange(4)  # which of its next checkpoints
+        while process.poll() is None:
+            writing = [path.name for path in save.glob("epoch_*.tmp")]
+            if writing and not seen:
+                break
+            seen -= bool(writing)
+            while writing and process.poll() is None and os.path.exists(save / writing[0]):
+                time.sleep(0.001)
+    else:
+        sign = "Eval begin" if what == "evaluating" else "step "
+        lines = rng.randrange(1, 5) if what == "training" else 1
+        for line in process.stdout:
+            lines -= line.startswith(sign)
+            if not lines:
+                time.sleep(rng.random() * 0.2)
+                break
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    return process.returncode == -signal.SIGKILL
+
+
+def test_a_run_killed_again_and_again_ends_as_if_nothing_had_been(
+    phantoms, uninterrupted, tmp_path
+):
+    save = tmp_path / "save"
+    save.mkdir()
+    rng = random.Random(5)
+    kills = 0
+    for attempt in range(3 * KILLS):
+        what = ("training", "writing", "evaluating")[attempt % 3]
+        killed = kill_while(what, begin(phantoms, save, "--resume"), save, rng)
+        kills += killed
+        print(f"killed while {what}" if killed else "over before it was killed", tree(save))
+        if kills == KILLS or not killed:
+            break
+    last = subprocess.run(command(phantoms, save, "--resume"), capture_output=True, text=True)
+    assert last.returncode == 0, last.stderr
+    assert kills == KILLS
+    same_run(save, uninterrupted)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_asked_to_stop_saves_and_says_how_to_go_on(
+    phantoms, uninterrupted, tmp_path, number
+):
+    save = tmp_path / "save"
+    process = begin(phantoms, save, "--num-workers", 2)
+    for line in process.stdout:
+        if line.startswith("step 3/6"):
+            process.send_signal(number)
+            break
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 128 + number and "Traceback" not in errors
+    last = output.splitlines()[-1]
+    assert last.startswith(f"{number.name}: saved {save}/epoch_1_step_")
+    assert last.endswith("--resume goes on from there")
+    # By Ctrl-C, worker processes hear it too; none may stay.
+    subprocess.run(command(phantoms, save, "--resume"), check=True, capture_output=True)
+    same_run(save, uninterrupted)
+
+
+def test_another_seed_is_another_run_and_workers_make_no_difference(
+    phantoms, uninterrupted, tmp_path
+):
+    for name, words in {"workers": ["--num-workers", 0], "seed": ["--seed", 1]}.items():
+        subprocess.run(command(phantoms, tmp_path / name, *words), check=True, capture_output=True)
+    same_run(tmp_path / "workers", uninterrupted)
+    other = (tmp_path / "seed" / "metrics.csv").read_text()
+    assert other != (uninterrupted / "metrics.csv").read_text()
+
+
+def test_a_run_is_not_overwritten_and_goes_on_with_its_own_options_only(
+    phantoms, uninterrupted, fails
+):
+    def times():
+        return {name: (uninterrupted / name).stat().st_mtime_ns for name in tree(uninterrupted)}
+
+    before = times()
+    words = command(phantoms, uninterrupted)[2:]
+    assert "2 of an earlier run; go on with it (--resume)" in fails("train.py", *words)
+    words += ["--resume", "--batch-size", 5]
+    assert "want batch_size 4 as in its config.json, got 5" in fails("train.py", *words)
+    assert times() == before
+
+
+def test_only_so_many_checkpoints_are_kept(phantoms, uninterrupted, tmp_path):
+    assert [name for name in tree(uninterrupted) if "/" not in name] == [
+        "best_model.pdparams",
+        "config.json",
+        "epoch_1",
+        "epoch_2",
+        "metrics.csv",
+    ]
+    save = tmp_path / "save"
+    subprocess.run(command(phantoms, save, "--keep", 1), check=True, capture_output=True)
+    assert sorted(save.glob("epoch_*")) == [save / "epoch_2"]
+    assert (save / "best_model.pdparams").exists()
