@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import paddle
-from PIL import Image
+from PIL import Image, ImageChops
 
 from files import UserError, first_line
 
@@ -151,8 +151,7 @@ def read_film(path, resize=256):
                     f"{path}: want 8 bits a pixel, got PIL mode {image.mode}; "
                     "scale it to 8 bits, as NIH did"
                 )
-            has_one_channel = image.mode in ("1", "L", "LA")
-            grey = image.convert("L") if has_one_channel else _grey_plane(image, path)
+            grey = _grey_plane(image, path)
     except FileNotFoundError:
         raise UserError(f"{path}: want a film, got no such file; check the download") from None
     except UserError:
@@ -173,9 +172,12 @@ def read_film(path, resize=256):
 
 
 def _grey_plane(image, path):
-    """Return the grey plane of a colour image whose channels are equal; refuse any other."""
-    red, green, blue = image.convert("RGB").split()
-    if red.tobytes() != green.tobytes() or red.tobytes() != blue.tobytes():
+    """Return the grey plane of an image, decoded; of a colour one whose channels are equal."""
+    if image.mode in ("1", "L", "LA"):
+        return image.convert("L")
+    rgb = image if image.mode in ("RGB", "RGBA") else image.convert("RGB")
+    red, green, blue = rgb.split()[:3]
+    if ImageChops.difference(red, green).getbbox() or ImageChops.difference(red, blue).getbbox():
         raise UserError(
             f"{path}: want a grey film, got one with colours; convert it to grey yourself"
         )

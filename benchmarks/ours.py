@@ -73,12 +73,6 @@ def training_step(films=16):
         adam.clear_grad()
 
 
-def training_step_without_mkl_switch():
-    """The same as MKL does it by itself."""
-    os.environ.pop("MKL_DEBUG_CPU_TYPE", None)  # cli has set it; Paddle is not loaded yet
-    return training_step()
-
-
 def train_samples():
     """Uncached training samples in one process."""
     from dataset import RandomCropFlip, read_film
