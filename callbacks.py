@@ -21,7 +21,7 @@ class Run:
     """Where a training run stands, besides the weights and the optimiser's state.
 
     The order of the films and their random crops follow from seed and epoch
-    (`dataset.EpochSampler`), and the network draws nothing at random: no generator to keep.
+    (`loader.EpochSampler`), and the network draws nothing at random: no generator to keep.
 
     Attributes:
         epoch: epochs that are complete, evaluation included; the index of the one under way.
@@ -45,7 +45,7 @@ class Upkeep(paddle.callbacks.Callback):
 
     Args:
         run: the `Run`; its `epoch` and `step` hold, not those that `fit` counts from 0.
-        sampler: the training films' `dataset.EpochSampler`.
+        sampler: the training films' `loader.EpochSampler`.
         log_loss: the `metrics.MeanLogLoss` among the model's metrics. It becomes the loss of an
             evaluation, where `paddle.Model` shows the last batch's.
     """

@@ -20,9 +20,10 @@ import paddle
 import PIL
 
 from callbacks import BatchBar, is_first_rank
-from dataset import CLASS_NAMES, CenterCrop, ChestXray14, FilmLoader
+from dataset import CLASS_NAMES, CenterCrop, ChestXray14
 from files import UserError, sha256, write_whole
 from inference import CPUPredictor, has_bfloat16
+from loader import FilmLoader
 from metrics import Predictions, auroc, mean_auroc
 from model import AutoCast, CheXNet, TenCrop, load_weights
 

@@ -35,11 +35,10 @@ from dataset import (
     CLASS_NAMES,
     CenterCrop,
     ChestXray14,
-    EpochSampler,
-    FilmLoader,
     RandomCropFlip,
 )
 from files import UserError, sha256, write_whole
+from loader import EpochSampler, FilmLoader
 from metrics import AUROC, MeanLogLoss
 from model import AutoCast, CheXNet, LogLoss, load_weights
 

@@ -12,7 +12,8 @@ import cli  # noqa: F401  (before Paddle)
 
 import paddle
 
-from dataset import ChestXray14, EpochSampler, FilmLoader, RandomCropFlip
+from dataset import ChestXray14, RandomCropFlip
+from loader import EpochSampler, FilmLoader
 from model import CheXNet, LogLoss, load_weights, save_state
 
 data_dir, batch_size, start, end = sys.argv[1:]

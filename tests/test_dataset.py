@@ -7,13 +7,13 @@ from dataset import (
     CLASS_NAMES,
     CenterCrop,
     ChestXray14,
-    FilmLoader,
     RandomCropFlip,
     find_films,
     read_film,
     read_label_list,
 )
 from files import UserError
+from loader import FilmLoader
 
 FLAGS = "0 1 0 0 0 0 0 0 0 0 0 0 0 1"
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from conftest import ROOT, link_films, tree
 
-from dataset import ChestXray14, FilmLoader, RandomCropFlip, read_film
+from dataset import ChestXray14, RandomCropFlip, read_film
+from loader import FilmLoader
 
 CACHE = "cache_256"
 
