@@ -78,6 +78,11 @@ def read_label_list(path):
     return names, labels
 
 
+def patient(name):
+    """Return the patient of a film, by NIH's naming: "00000013" of "00000013_005.png"."""
+    return os.path.splitext(name)[0].split("_")[0]
+
+
 def find_films(data_dir, names):
     """Find films below a data folder, in any of the layouts that NIH's archives unpack to.
 
@@ -146,6 +151,16 @@ def read_film(path, resize=256):
                 raise UserError(
                     f"{path}: want 8 bits a pixel, got PIL mode {image.mode}; "
                     "scale it to 8 bits, as NIH did"
+                )
+            if min(image.size) < 32 or max(image.size) > 10_000:
+                width, height = image.size
+                raise UserError(
+                    f"{path}: want a film of 32 to 10,000 pixels a side, got {width} x {height}; "
+                    "download it again"
+                )
+            if getattr(image, "n_frames", 1) > 1:
+                raise UserError(
+                    f"{path}: want one picture, got {image.n_frames}; keep the one that is the film"
                 )
             grey = _grey_plane(image, path)
     except FileNotFoundError:

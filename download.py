@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import http.client
 import os
+import re
 import shutil
 import tarfile
 import time
@@ -80,6 +81,9 @@ WEIGHTS = {
         ("git", "157762232cedb82c18ed4a1347b94a87fc323b5a"),
     ),
 }
+
+# Its path in an archive.
+FILM = re.compile(r"(\./)?([\w-]+/)*[\w.-]+\.png")
 
 ATTEMPTS = 8  # in a row without a new byte
 LONGEST_WAIT = 60  # seconds between two attempts
@@ -283,7 +287,7 @@ def extract(archive, folder):
             tarfile.open(fileobj=file, mode="r|gz") as tar,
         ):
             for member in tar:
-                if not (member.isdir() or (member.isfile() and member.name.endswith(".png"))):
+                if not (member.isdir() or (member.isfile() and FILM.fullmatch(member.name))):
                     raise UserError(
                         f"{archive}: want PNG films alone, got {member.name!r}; "
                         "get the archive from a source you trust"

@@ -3,6 +3,7 @@
 import functools
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -60,6 +61,12 @@ class FilmLoader(paddle.io.DataLoader):
     """
 
     def __init__(self, dataset, **options):
+        if options.get("num_workers"):
+            sampler = options.get("batch_sampler")
+            batch_size = sampler.batch_size if sampler else options["batch_size"]
+            # Of each worker two batches lie ready, and some are on their way.
+            batches = 2 * options["num_workers"] + 2
+            options["use_shared_memory"] = _shared_memory_holds(dataset, batches * batch_size)
         super().__init__(
             _ErrorsAsItems(dataset),
             collate_fn=_collate,
@@ -74,6 +81,29 @@ class FilmLoader(paddle.io.DataLoader):
             if len(batch) == 1:
                 raise UserError(bytes(batch[0].numpy()).decode())
             yield batch
+
+
+def _shared_memory_holds(dataset, films):
+    """Tell whether /dev/shm has room for so many films; say what is done if it has not.
+
+    A container has 64 MB of it by default. Where it is full, Paddle ends with a bus error.
+    """
+    try:
+        disk = os.statvfs("/dev/shm")
+    except OSError:
+        return True
+    free = disk.f_bavail * disk.f_frsize
+    try:
+        need = films * dataset[0][0].nbytes
+    except UserError:
+        return True  # the loader will come upon the broken film
+    if need > free:
+        print(
+            f"note: /dev/shm has {free / 1e6:.0f} MB free and the loader wants {need / 1e6:.0f}: "
+            "films come through pipes, which is slower; for docker, --shm-size=1g",
+            file=sys.stderr,
+        )
+    return need <= free
 
 
 def end_with_parent(parent):

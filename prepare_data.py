@@ -26,6 +26,7 @@ from dataset import (
     FilmCache,
     film_state,
     list_films,
+    patient,
     read_film,
     read_label_list,
 )
@@ -121,7 +122,7 @@ def check(data_dir, workers):
         path = os.path.join(data_dir, "labels", f"{split}_list.txt")
         lists[split] = {
             "films": len(names),
-            "patients": len({_patient(name) for name in names}),
+            "patients": len({patient(name) for name in names}),
             "sha256": sha256(path),
         }
         lists[split]["is_reference"] = lists[split]["sha256"] == LABELS[f"{split}_list.txt"][1][1]
@@ -133,7 +134,7 @@ def check(data_dir, workers):
     splits = list(read)
     for n, one in enumerate(splits):
         for other in splits[n + 1 :]:
-            both = {_patient(x) for x in read[one][0]} & {_patient(x) for x in read[other][0]}
+            both = {patient(x) for x in read[one][0]} & {patient(x) for x in read[other][0]}
             if both:
                 problems.append(
                     f"{len(both)} patients are in {one}_list.txt and {other}_list.txt, "
@@ -150,10 +151,6 @@ def check(data_dir, workers):
         "films": {"found": len(films), "listed": len(listed), "do_not_decode": len(broken)},
         "problems": problems,
     }
-
-
-def _patient(name):
-    return name.split("_")[0]
 
 
 def _broken(paths, workers):

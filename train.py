@@ -22,15 +22,14 @@ import paddle
 
 from callbacks import (
     BestModel,
-    Checkpoints,
     EpochSchedule,
     FiniteLoss,
     Lines,
-    Run,
+    Scalars,
     SkippedSteps,
     Upkeep,
-    is_first_rank,
 )
+from checkpoints import Checkpoints, Run, is_first_rank
 from dataset import (
     CLASS_NAMES,
     CenterCrop,
@@ -93,6 +92,7 @@ def parse_args():
         "--keep", type=cli.positive_int, default=3, help="epochs whose checkpoint stays"
     )
     parser.add_argument("--log-dir", default="logs", help="folder for a copy of what is printed")
+    parser.add_argument("--visualdl", metavar="DIR", help="folder for VisualDL's scalars")
     parser.add_argument("--log-freq", type=cli.positive_int, default=10, help="steps between lines")
     args = parser.parse_args()
     for split in ("train", "val"):
@@ -142,6 +142,7 @@ def main():
         Lines(run, args.log_freq),
         FiniteLoss(run, args.save_dir),
         *([SkippedSteps(run)] if amp_configs else []),
+        *([Scalars(run, args.visualdl, args.log_freq)] if args.visualdl and rank == 0 else []),
         BestModel(run, network, best, monitor, args.patience),
         EpochSchedule(schedule),
         checkpoints,

@@ -1,6 +1,9 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
-from conftest import link_films
+from conftest import ROOT, link_films
 from PIL import Image
 
 from dataset import (
@@ -209,3 +212,22 @@ def test_the_phantom_lists_are_patient_disjoint_and_films_real(phantoms):
     assert not patients[0] & patients[1] and not patients[0] & patients[2]
     assert not patients[1] & patients[2]
     assert modes == {"L", "RGBA"}
+
+
+def test_a_small_dev_shm_is_noticed_and_the_films_come_all_the_same(phantoms):
+    """In a mount namespace of its own with 1 MB of /dev/shm, where Paddle would die of SIGBUS."""
+    code = (
+        "import sys, cli, dataset, loader\n"
+        f"films = dataset.ChestXray14({str(phantoms)!r}, {str(phantoms)!r} + sys.argv[1])\n"
+        "print(sum(len(b) for b, _ in loader.FilmLoader(films, batch_size=12, num_workers=2)))"
+    )
+    script = 'mount -t tmpfs -o size=1m tmpfs /dev/shm || exit 77; exec "$0" -c "$1" "$2"'
+    command = ["unshare", "-m", "sh", "-c", script, sys.executable, code, "/labels/train_list.txt"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if result.returncode in (1, 77) and "Traceback" not in result.stderr:
+        pytest.skip("cannot make a mount namespace here (needs root)")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == ["24"]
+    assert "note: /dev/shm has 1 MB free and the loader wants 5: films come through pipes" in (
+        result.stderr
+    )

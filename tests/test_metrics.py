@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
+from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from dataset import CLASS_NAMES
-from metrics import AUROC, PUBLISHED, auroc, mean_auroc
+from metrics import AUROC, PUBLISHED, auroc, bootstrap, delong, interval, mean_auroc
 
 
 def scores_with_ties(rows, columns, dtype, seed=0):
@@ -103,3 +104,86 @@ def test_published_means_are_those_of_their_columns():
         if mean is not None:
             # Printed to three digits; two projects' means are 0.0002 off their printed columns.
             assert abs(np.mean(aurocs) - mean) < 0.001, name
+
+
+def grouped(seed=0, films=400, patients=90):
+    rng = np.random.default_rng(seed)
+    labels = rng.random((films, 3)) < [0.3, 0.05, 0.5]
+    scores = np.round(rng.random((films, 3)) + 0.3 * labels, 1).astype(np.float32)
+    return labels, scores, rng.integers(0, patients, films)
+
+
+def test_bootstrap_is_the_auroc_of_films_drawn_patient_by_patient():
+    labels, scores, patients = grouped()
+    found = bootstrap(labels, scores, patients, resamples=60, seed=3)
+    rng = np.random.default_rng(3)
+    ids = np.unique(patients)
+    drawn = [
+        draw
+        for count in (50, 10)  # as many at a time as bootstrap draws
+        for draw in rng.multinomial(len(ids), np.full(len(ids), 1 / len(ids)), count)
+    ]
+    for row, counts in zip(found, drawn, strict=True):
+        films = np.concatenate(
+            [np.repeat(np.flatnonzero(patients == i), n) for i, n in zip(ids, counts, strict=True)]
+        )
+        for c in range(3):
+            expected = roc_auc_score(labels[films, c], scores[films, c])
+            assert row[c] == pytest.approx(expected, abs=1e-12)
+
+
+def test_bootstrap_of_patients_is_wider_than_of_films_where_their_films_agree():
+    rng = np.random.default_rng(1)
+    labels = (rng.random(50) < 0.5).repeat(20)[:, None]
+    scores = (rng.random(50)[:, None] + 0.3 * labels[::20]).repeat(20, axis=0)
+    width = [
+        np.subtract(*interval(bootstrap(labels, scores, groups)[:, 0])[::-1])
+        for groups in (np.arange(50).repeat(20), np.arange(1000))
+    ]
+    assert width[0] > 3 * width[1]  # about the square root of 20
+
+
+def test_bootstrap_says_nan_where_a_class_is_not_defined():
+    labels, scores, patients = grouped()
+    labels[:, 1] = False
+    scores[7, 2] = np.nan
+    found = bootstrap(labels, scores, patients, resamples=20)
+    assert np.isfinite(found[:, 0]).all() and np.isnan(found[:, 1:]).all()
+    assert np.isnan(interval(found[:, 1])).all()
+
+
+def test_interval_is_the_percentile_interval():
+    low, high = interval(np.append(np.arange(101.0), np.nan))
+    assert (low, high) == (2.5, 97.5)  # 2.5 % and 97.5 % of 0 to 100
+
+
+def naive_delong(labels, a, b):
+    """DeLong's test by its definition: every pair of a positive and a negative film."""
+    columns = []
+    for scores in (a, b):
+        x, y = scores[labels][:, None], scores[~labels][None]
+        columns.append((x > y) + 0.5 * (x == y))
+    (m, n), aucs = columns[0].shape, [psi.mean() for psi in columns]
+    s10 = np.cov([psi.mean(axis=1) for psi in columns])
+    s01 = np.cov([psi.mean(axis=0) for psi in columns])
+    covariance = s10 / m + s01 / n
+    contrast = np.array([1, -1])
+    z = (aucs[0] - aucs[1]) / np.sqrt(contrast @ covariance @ contrast)
+    return aucs[0] - aucs[1], 2 * norm.sf(abs(z))
+
+
+def test_delong_is_its_definition_with_and_without_ties():
+    labels, a, _ = grouped(1)
+    _, b, _ = grouped(2)
+    for c, digits in ((0, 1), (2, 3)):
+        ours = delong(labels[:, c], a[:, c].round(digits), b[:, c].round(digits))
+        theirs = naive_delong(labels[:, c], a[:, c].round(digits), b[:, c].round(digits))
+        assert ours == pytest.approx(theirs, abs=1e-12)
+
+
+def test_delong_where_nothing_can_be_told():
+    labels = [0, 0, 1, 1]
+    assert delong(labels, [0.1, 0.4, 0.35, 0.8], [0.1, 0.4, 0.35, 0.8]) == (0.0, 1.0)
+    difference, p = delong([0, 0, 0, 1], [0.1, 0.2, 0.3, 0.4], [0.4, 0.3, 0.2, 0.1])
+    assert difference == 1.0 and np.isnan(p)  # one positive has no variance
+    assert np.isnan(delong([0, 0, 0], [1, 2, 3], [3, 2, 1])).all()

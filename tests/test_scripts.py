@@ -133,3 +133,68 @@ def test_real_films_get_pytorch_s_predictions(
             assert ours == pytest.approx(theirs, abs=1e-6)
         else:
             assert np.isnan(ours)
+
+
+@pytest.fixture(scope="module")
+def two_networks(script, phantoms, random_weights, tmp_path_factory):
+    """Folders with the predictions of ten crops and of one."""
+    folder = tmp_path_factory.mktemp("two")
+    for crops in (10, 1):
+        words = ["--data-dir", phantoms, "--weights", random_weights, *SMALL, "--crops", crops]
+        result = script("eval.py", *words, "--output-dir", folder / str(crops))
+        assert result.returncode == 0, result.stderr
+    return folder
+
+
+def test_every_figure_comes_back_from_the_predictions(script, phantoms, two_networks, tmp_path):
+    path = two_networks / "10" / "predictions.csv"
+    words = ["--data-dir", phantoms, "--predictions", path, "--output-dir", tmp_path]
+    result = script("eval.py", *words)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "predictions.csv").read_text() == path.read_text()
+    again = json.loads((tmp_path / "metrics.json").read_text())
+    first = json.loads((two_networks / "10" / "metrics.json").read_text())
+    figures = [key for key in again if key not in ("predictions", "versions")]
+    assert {"auroc", "auroc_95_percent", "auroc_mean_95_percent", "bootstrap"} < set(figures)
+    assert all(again[key] == first[key] for key in figures)
+    for name, value in again["auroc"].items():
+        low, high = again["auroc_95_percent"][name]
+        assert value is None or low <= value <= high
+    assert "95 % intervals, 1000 resamples of" in result.stderr
+
+
+def test_two_networks_are_compared(script, phantoms, two_networks, tmp_path):
+    paths = [two_networks / name / "predictions.csv" for name in ("10", "1")]
+    words = ["--data-dir", phantoms, "--compare", *paths, "--output-dir", tmp_path]
+    result = script("eval.py", *words)
+    assert result.returncode == 0, result.stderr
+    found = json.loads((tmp_path / "comparison.json").read_text())
+    aurocs = [
+        json.loads((two_networks / name / "metrics.json").read_text())["auroc"]
+        for name in ("10", "1")
+    ]
+    for name in CLASS_NAMES:
+        a, b = aurocs[0][name], aurocs[1][name]
+        if a is None:
+            assert found["difference"][name] is None
+        else:
+            assert found["difference"][name] == pytest.approx(a - b, abs=1e-12)
+            assert 0 <= found["delong_p"][name] <= 1
+    assert len(result.stdout.splitlines()) == 1 + 14 + 1 and "p = " in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("prob_Hernia", "prob_Ulcer", "the columns"),
+        ("0.", "1.", "without 14 probabilities"),
+        ("0000", "9999", "in one alone"),
+    ],
+)
+def test_predictions_that_are_not(fails, phantoms, two_networks, tmp_path, old, new, message):
+    path = tmp_path / "predictions.csv"
+    path.write_text((two_networks / "10" / "predictions.csv").read_text().replace(old, new))
+    error = fails("eval.py", "--data-dir", phantoms, "--predictions", path)
+    assert str(path) in error and message in error
+    error = fails("eval.py", "--data-dir", phantoms, "--compare", path, path)
+    assert str(path) in error

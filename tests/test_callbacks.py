@@ -1,0 +1,109 @@
+import math
+import os
+import types
+
+import numpy as np
+import paddle
+import pytest
+from sklearn.metrics import log_loss
+
+from callbacks import BestModel, EpochSchedule, SkippedSteps, Upkeep
+from checkpoints import Run
+from dataset import CLASS_NAMES
+from files import read_pickle
+from metrics import AUROC, MeanLogLoss
+
+NAN = float("nan")
+
+
+def watched(tmp_path, monitor, values, patience=2):
+    """Feed BestModel evaluations; return which of them it kept, and after which it stopped."""
+    network = paddle.nn.Linear(1, 1)
+    path = str(tmp_path / "best.pdparams")
+    callback = BestModel(Run(), network, path, monitor, patience)
+    callback.set_model(types.SimpleNamespace(stop_training=False))
+    kept, stopped = [], None
+    for n, value in enumerate(values):
+        network.bias.set_value(paddle.to_tensor([float(n)]))
+        callback.on_eval_end({monitor: value})
+        kept.append(int(read_pickle(path)["bias"][0]) if os.path.exists(path) else -1)
+        if callback.model.stop_training:
+            stopped = n
+            break
+    return kept, stopped
+
+
+def test_the_best_auroc_is_the_highest_and_never_nan(tmp_path):
+    values = [NAN, 0.5, NAN, 0.7, 0.7, 0.6]  # an equal one is no better
+    assert watched(tmp_path, "AUROC_avg", values) == ([-1, 1, 1, 3, 3, 3], 5)
+
+
+def test_the_best_loss_is_the_lowest(tmp_path):
+    assert watched(tmp_path, "loss", [0.3, 0.2, 0.25, 0.1, NAN, 0.4]) == ([0, 1, 1, 3, 3, 3], 5)
+
+
+def test_plateau_lowers_the_rate_when_the_loss_stops_falling():
+    schedule = paddle.optimizer.lr.ReduceOnPlateau(0.1, factor=0.1, patience=0, threshold=0.0)
+    callback, rates = EpochSchedule(schedule), []
+    for loss in (1.0, 0.9, 0.95, 0.8, 0.8):
+        callback.on_eval_end({"loss": loss})
+        rates.append(schedule())
+    assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001])
+
+
+def test_an_evaluation_s_loss_is_the_mean_over_all_films_and_is_what_is_monitored(capsys):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, (10, 14))
+    probs = rng.random((10, 14)).astype(np.float32)
+    labels[:, 3] = 0
+    mean = MeanLogLoss()
+    mean.update(rng.random((4, 14)), labels[:4])  # of a training epoch, over
+    mean.reset()
+    for part in (slice(0, 8), slice(8, 10)):  # the last batch is smaller
+        mean.update(probs[part], labels[part])
+    mean.reset()  # as paddle.Model does before on_eval_end
+    assert mean.value == pytest.approx(log_loss(labels.ravel(), probs.ravel().astype(float)))
+
+    auroc = AUROC(CLASS_NAMES)
+    auroc.update(probs, labels)
+    run = Run()
+    run.step = 1
+    callback = Upkeep(run, None, mean)
+    callback.set_model(types.SimpleNamespace(_optimizer=paddle.optimizer.SGD(0.5)))
+    logs = {"loss": 123.0, **dict(zip(auroc.name(), auroc.accumulate(), strict=True))}
+    for _ in range(2):
+        callback.on_eval_end(logs)
+    assert logs["loss"] == mean.value == run.history[0]["val_loss"]
+    assert run.history[0]["learning_rate"] == 0.5
+    assert math.isnan(run.history[0]["val_AUROC_Infiltration"])
+    assert capsys.readouterr().out.count("warning: AUROC_avg is not over AUROC_Infiltration") == 1
+
+
+def test_auroc_goes_on_from_its_state():
+    rng = np.random.default_rng(0)
+    labels, probs = rng.integers(0, 2, (60, 14)), rng.random((60, 14)).astype(np.float32).round(1)
+    whole, first, second = (AUROC(CLASS_NAMES) for _ in range(3))
+    whole.update(probs, labels)
+    for start in range(0, 40, 10):
+        first.update(probs[start : start + 10], labels[start : start + 10])
+    second.set_state_dict(first.state_dict())
+    second.update(probs[40:], labels[40:])
+    assert second.accumulate() == whole.accumulate()
+
+
+def test_skipped_steps_are_counted(capsys):
+    """The states are those that Paddle documents; a scaler itself works on a GPU alone."""
+    states = [(1, 1024.0), (2, 1024.0), (0, 512.0), (1, 512.0), (0, 1024.0), (0, 512.0)]
+    scaler = types.SimpleNamespace()
+    run = Run()
+    callback = SkippedSteps(run)
+    callback.set_model(types.SimpleNamespace(_scaler=scaler))
+    for good_steps, scale in states:  # good, good, skipped, good, good and raised, skipped
+        scaler.state_dict = lambda g=good_steps, s=scale: {
+            "incr_count": g,
+            "scale": np.array([s], np.float32),
+        }
+        run.step += 1
+        callback.on_train_batch_end(0, {})
+    callback.on_epoch_end(0)
+    assert "the loss scaler skipped 2 of 6 steps" in capsys.readouterr().out

@@ -1,0 +1,337 @@
+"""Downloads from a server on 127.0.0.1 that misbehaves, and the check of what came."""
+
+import gzip
+import hashlib
+import http.server
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT, link_films, tree
+
+import download
+from download import fetch
+from files import UserError
+
+CONTENT = np.random.default_rng(0).bytes(3_000_000)
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves `files`, name -> bytes; `tricks`, name -> what to do to the next requests."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files, self.tricks, self.requests = {}, {}, []
+        self.base = f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_HEAD(self):
+        self.answer(body=False)
+
+    def do_GET(self):
+        self.answer(body=True)
+
+    def answer(self, body):
+        name = self.path.lstrip("/")
+        tricks = self.server.tricks.get(name, []) if body else []
+        trick = tricks.pop(0) if tricks else ""
+        asked = self.headers["Range"]
+        self.server.requests.append((self.command, name, asked))
+        if trick == "503" or name not in self.server.files:
+            self.send_response(503 if trick == "503" else 404)
+            self.send_header("Retry-After", "0")
+            self.end_headers()
+            return
+        content = self.server.files[name]
+        start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1]) if asked and trick != "no range" else 0
+        if start >= len(content):
+            self.send_response(416)
+            self.end_headers()
+            return
+        rest = content[start:]
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        stated = {"claims more": len(rest) + 999, "claims less": len(rest) - 999}
+        if trick != "no length":
+            self.send_header("Content-Length", str(stated.get(trick, len(rest))))
+        self.end_headers()
+        if not body:
+            return
+        if trick == "cut":
+            rest = rest[: len(rest) // 3]
+        if trick == "slow":
+            for n in range(0, len(rest), 100_000):
+                self.wfile.write(rest[n : n + 100_000])
+                time.sleep(0.1)
+            return
+        self.wfile.write(rest)
+
+    def log_message(self, *words):
+        pass
+
+
+@pytest.fixture
+def server():
+    server = Server()
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+
+
+def sha256(content):
+    return "sha256", hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "tricks",
+    [
+        [],
+        ["cut", "cut", "503", "cut"],
+        ["503", "503"],
+        ["claims more"],
+        ["cut", "no range"],
+        ["no length"],
+    ],
+)
+def test_a_file_comes_whole_whatever_the_server_does(server, tmp_path, tricks):
+    server.files["film"], server.tricks["film"] = CONTENT, list(tricks)
+    path = tmp_path / "folder" / "film"
+    fetch(f"{server.base}/film", str(path), sha256(CONTENT), wait=0.01)
+    assert path.read_bytes() == CONTENT and tree(tmp_path) == ["folder", "folder/film"]
+    if tricks[:1] == ["cut"]:
+        assert ("GET", "film", "bytes=1000000-") in server.requests  # went on, not anew
+
+
+def test_git_s_blob_id_and_md5_are_digests_too(server, tmp_path):
+    server.files["film"] = b"hello\n"
+    # What `printf 'hello\n' | git hash-object --stdin` and `md5sum` print.
+    git = ("git", "ce013625030ba8dba906f756967f9e9ca394464a")
+    fetch(f"{server.base}/film", str(tmp_path / "a"), git)
+    fetch(f"{server.base}/film", str(tmp_path / "b"), ("md5", "b1946ac92492d2347c6235b4d2611184"))
+    server.files["film"] = b"hello"
+    with pytest.raises(UserError, match="want git ce01"):
+        fetch(f"{server.base}/film", str(tmp_path / "c"), git)
+
+
+@pytest.mark.parametrize("trick", ["", "claims less"])
+def test_a_wrong_file_is_kept_aside_and_fetched_again(server, tmp_path, trick):
+    server.files["film"], server.tricks["film"] = CONTENT if trick else b"other", [trick]
+    path = str(tmp_path / "film")
+    with pytest.raises(UserError, match=r"film\.wrong: want sha256"):
+        fetch(f"{server.base}/film", path, sha256(CONTENT))
+    assert tree(tmp_path) == ["film.wrong"]
+    server.files["film"] = CONTENT
+    fetch(f"{server.base}/film", path, sha256(CONTENT))
+    assert tree(tmp_path) == ["film", "film.wrong"]
+
+
+def test_a_wrong_digest_can_be_let_pass(server, tmp_path, capsys):
+    server.files["film"] = b"other"
+    fetch(f"{server.base}/film", str(tmp_path / "film"), sha256(CONTENT), verify=False)
+    assert (tmp_path / "film").read_bytes() == b"other"
+    assert "warning" in capsys.readouterr().out
+
+
+def test_a_packed_file_is_unpacked_and_its_content_checked(server, tmp_path):
+    server.files["table.csv.gz"] = gzip.compress(CONTENT)
+    fetch(f"{server.base}/table.csv.gz", str(tmp_path / "table.csv"), sha256(CONTENT))
+    assert (tmp_path / "table.csv").read_bytes() == CONTENT
+    server.files["broken.csv.gz"] = b"<html>not a gzip file</html>"
+    with pytest.raises(UserError, match=r"broken\.csv\.part\.wrong: want a gzip file"):
+        fetch(f"{server.base}/broken.csv.gz", str(tmp_path / "broken.csv"))
+
+
+def test_no_such_file_is_told_at_once_and_a_dead_server_after_some_attempts(server, tmp_path):
+    with pytest.raises(UserError, match="got HTTP 404"):
+        fetch(f"{server.base}/nothing", str(tmp_path / "film"))
+    assert len(server.requests) == 1
+    server.files["film"], server.tricks["film"] = CONTENT, ["503"] * 100
+    with pytest.raises(UserError, match=r"got none in 8 attempts \(HTTP 503\)"):
+        fetch(f"{server.base}/film", str(tmp_path / "film"), wait=0.001)
+    with pytest.raises(UserError, match="refused"):
+        fetch("http://127.0.0.1:9/film", str(tmp_path / "film"), wait=0.001)
+
+
+def test_a_killed_download_goes_on(server, tmp_path):
+    server.files["film"], server.tricks["film"] = CONTENT, ["slow"]
+    code = "import sys; from download import fetch; fetch(*sys.argv[1:])"
+    command = [sys.executable, "-c", code, f"{server.base}/film", str(tmp_path / "film")]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    part = tmp_path / "film.part"
+    while not (part.exists() and part.stat().st_size > 300_000):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    came = part.stat().st_size
+    fetch(f"{server.base}/film", str(tmp_path / "film"), sha256(CONTENT))
+    assert server.requests[-1] == ("GET", "film", f"bytes={came}-")
+
+
+def archive(members):
+    """A .tar.gz of (name, content) or (name, TarInfo type, link) members."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, *what in members:
+            info = tarfile.TarInfo(name)
+            if len(what) == 2:
+                info.type, info.linkname = what
+                tar.addfile(info)
+            else:
+                info.size = len(what[0])
+                tar.addfile(info, io.BytesIO(what[0]))
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def mirror(server, phantoms):
+    """The server with a small file for each that a download wants."""
+    for name, (url, _) in download.LABELS.items():
+        content = b"not the real one"
+        path = phantoms / "labels" / name
+        if path.exists():
+            content = path.read_bytes()
+        packed = url.endswith(".csv.gz")
+        server.files[name + ".gz" * packed] = gzip.compress(content) if packed else content
+    for name in download.WEIGHTS:
+        server.files[name] = b"weights"
+    films = sorted((phantoms / "images").iterdir())
+    for n, name in enumerate(download.ARCHIVES):
+        members = [(f"images/{film.name}", film.read_bytes()) for film in films[n::12]]
+        server.files[f"{name}.tar.gz"] = archive(members)
+    return server
+
+
+def test_download_then_check_from_a_mirror(script, mirror, phantoms, tmp_path):
+    data = tmp_path / "data"
+    words = ["download", "--data-dir", data, "--weights", "--weights-dir", tmp_path / "weights"]
+    words += ["--url-base", f"{mirror.base}/", "--no-verify"]
+    mirror.tricks["images_003.tar.gz"] = ["cut", "503"]
+    result = script("prepare_data.py", *words)
+    assert result.returncode == 0, result.stderr
+    assert "12 archives" in result.stdout and "100%" in result.stderr
+    assert sorted(os.listdir(tmp_path / "weights")) == sorted(download.WEIGHTS)
+    assert sorted(os.listdir(data)) == sorted(["labels", *download.ARCHIVES])
+    films = sorted((phantoms / "images").iterdir())
+    assert (data / "images_001" / "images" / films[0].name).read_bytes() == films[0].read_bytes()
+
+    before = len(mirror.requests)
+    assert script("prepare_data.py", *words).returncode == 0
+    assert len(mirror.requests) == before  # all is there
+
+    (data / "labels" / "Data_Entry_2017_v2020.csv").unlink()
+    result = script("prepare_data.py", "check", "--data-dir", data)
+    assert result.returncode == 0, result.stdout
+    assert result.stdout.splitlines()[-1] == "all is well"
+    assert "films: 44 found, 44 listed, 0 do not decode" in result.stdout
+
+
+def test_a_wrong_list_from_a_mirror_is_an_error(fails, mirror, tmp_path):
+    words = ["download", "--data-dir", tmp_path / "data", "--url-base", mirror.base]
+    error = fails("prepare_data.py", *words)
+    assert "train_list.txt.wrong: want sha256 332d49fb" in error and "--no-verify" in error
+
+
+def test_the_real_lists_pass_the_real_digests(script, server, shared, tmp_path):
+    for name in ("train_list.txt", "val_list.txt", "test_list.txt"):
+        server.files[name] = (shared / "labels" / name).read_bytes()
+    server.files["Data_Entry_2017_v2020.csv.gz"] = (
+        shared / "labels" / "Data_Entry_2017_v2020.csv.gz"
+    ).read_bytes()
+    server.files["BBox_List_2017.csv.gz"] = gzip.compress(
+        (shared / "labels" / "BBox_List_2017.csv").read_bytes()
+    )
+    words = ["--data-dir", tmp_path]
+    result = script(
+        "prepare_data.py", "download", *words, "--url-base", server.base, "--skip-films"
+    )
+    assert result.returncode == 0, result.stderr
+    (tmp_path / "images").mkdir()
+    result = script("prepare_data.py", "check", *words, "--json")
+    report = json.loads(result.stdout)
+    assert result.returncode == 1  # no films
+    assert report["split"] == "reference" and report["label_release"].startswith("2017")
+    assert report["lists"]["test"]["films"] == 22_433
+    assert report["lists"]["test"]["patients"] == 6_187
+    assert "22433 films are missing" in report["problems"][2]
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        ("../evil.png", b"x"),
+        ("/tmp/evil-of-a-test.png", b"x"),
+        ("images/evil.sh", b"x"),
+        ("images/link.png", tarfile.SYMTYPE, "/etc/passwd"),
+        ("images/device.png", tarfile.CHRTYPE, ""),
+    ],
+)
+def test_a_hostile_archive_leaves_nothing(tmp_path, member):
+    path = tmp_path / "images_001.tar.gz"
+    path.write_bytes(archive([("images/a.png", b"film"), member]))
+    with pytest.raises(UserError, match="want PNG films alone"):
+        download.extract(str(path), str(tmp_path / "images_001"))
+    assert tree(tmp_path) == ["images_001.tar.gz"]
+    assert not os.path.exists("/tmp/evil-of-a-test.png")
+
+
+def test_a_truncated_archive_is_an_error(tmp_path):
+    path = tmp_path / "images_001.tar.gz"
+    content = np.random.default_rng(0).bytes(100_000)
+    path.write_bytes(archive([("images/a.png", content)])[:50_000])
+    with pytest.raises(UserError, match="want a complete"):
+        download.extract(str(path), str(tmp_path / "images_001"))
+    assert tree(tmp_path) == ["images_001.tar.gz"]
+
+
+def test_a_disk_that_is_too_small_is_told_before(fails, mirror, tmp_path):
+    for name in download.ARCHIVES:
+        mirror.files[f"{name}.tar.gz"] = Huge(b"")
+    words = ["download", "--data-dir", tmp_path / "data", "--url-base", mirror.base, "--no-verify"]
+    assert "GB of free disk" in fails("prepare_data.py", *words)
+
+
+class Huge(bytes):
+    """Claims to be of 1 TB."""
+
+    def __len__(self):
+        return 10**12
+
+    def __getitem__(self, key):
+        return self
+
+
+def test_check_finds_what_is_wrong(script, phantoms, tmp_path):
+    data = link_films(phantoms, tmp_path / "data")
+    train, test = (data / "labels" / f"{split}_list.txt" for split in ("train", "test"))
+    lines = test.read_text().splitlines()
+    missing, broken, shared_patient = (line.split()[0] for line in lines[:3])
+    (data / "images" / missing).unlink()
+    (data / "images" / broken).unlink()
+    (data / "images" / broken).write_bytes(b"not a film")
+    other = f"{shared_patient[:8]}_999.png"
+    os.symlink(phantoms / "images" / shared_patient, data / "images" / other)
+    train.write_text(train.read_text().rstrip("\n") + f"\n{other}{' 0' * 14}\n")
+    result = script("prepare_data.py", "check", "--data-dir", data)
+    assert result.returncode == 1
+    problems = [line for line in result.stdout.splitlines() if line.startswith("problem: ")]
+    assert problems == [
+        f"problem: test_list.txt: 1 films are missing, the first is {missing}",
+        f"problem: 1 patients are in train_list.txt and test_list.txt, {other[:8]} among them",
+        problems[2],
+    ]
+    assert broken in problems[2] and "does not decode" in problems[2]
+    assert result.stdout.splitlines()[-1] == "3 problems"

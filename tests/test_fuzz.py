@@ -1,0 +1,130 @@
+"""Readers given broken input: a UserError or a result, nothing else. FUZZ=20000 takes minutes."""
+
+import io
+import os
+import pickle
+import tempfile
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from convert_torch_weights import convert, read_checkpoint
+from dataset import read_film, read_label_list
+from files import UserError, read_pickle, read_safetensors
+from model import CheXNet, read_weights
+
+torch = pytest.importorskip("torch")
+
+FUZZ = settings(
+    max_examples=int(os.environ.get("FUZZ", "100")),
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.zeros(4, np.float16)}
+
+
+def saved(write):
+    buffer = io.BytesIO()
+    write(buffer)
+    return buffer.getvalue()
+
+
+def torch_file(legacy):
+    state = {f"module.densenet121.{name}": torch.from_numpy(a) for name, a in ARRAYS.items()}
+    options = {"_use_new_zipfile_serialization": not legacy}
+    return saved(lambda file: torch.save({"state_dict": state}, file, **options))
+
+
+def safetensors_file():
+    from safetensors.numpy import save
+
+    return save(ARRAYS)
+
+
+def png_file():
+    from PIL import Image
+
+    grey = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
+    return saved(lambda file: Image.fromarray(grey).save(file, format="PNG"))
+
+
+@st.composite
+def broken(draw, content):
+    """A file with some bytes changed, cut out, put in or left off at the end."""
+    content = bytearray(content)
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, max(0, len(content) - 1)))
+        kind = draw(st.sampled_from(["change", "cut", "insert", "truncate"]))
+        if kind == "change" and content:
+            content[at] = draw(st.integers(0, 255))
+        elif kind == "cut":
+            del content[at : at + draw(st.integers(1, 40))]
+        elif kind == "insert":
+            content[at:at] = draw(st.binary(max_size=20))
+        else:
+            del content[at:]
+    return bytes(content)
+
+
+def read(reader, content, suffix):
+    """Give a reader a file; it may refuse it, in words."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, f"file{suffix}")
+        with open(path, "wb") as file:
+            file.write(content)
+        try:
+            return reader(path)
+        except UserError as error:
+            assert path in str(error) and "; " in str(error)
+
+
+LIST = "".join(f"{n:08d}_000.png" + " 0 1" * 7 + "\n" for n in range(5)).encode()
+
+
+@FUZZ
+@given(st.one_of(broken(LIST), st.binary(max_size=200), st.text(max_size=200).map(str.encode)))
+def test_label_lists(content):
+    found = read(read_label_list, content, ".txt")
+    if found is not None:
+        names, labels = found
+        assert labels.shape == (len(names), 14) and set(np.unique(labels)) <= {0, 1}
+        assert all(os.path.basename(name) == name for name in names)
+
+
+PICKLES = [pickle.dumps(ARRAYS, protocol) for protocol in (2, 3, 4, 5)]
+
+
+@FUZZ
+@given(st.one_of(*map(broken, PICKLES), st.binary(max_size=200)))
+def test_pickles(content):
+    read(read_pickle, content, ".pdparams")
+    read(read_weights, content, ".pdparams")
+
+
+@FUZZ
+@given(st.one_of(broken(safetensors_file()), st.binary(max_size=200)))
+def test_safetensors(content):
+    read(read_safetensors, content, ".safetensors")
+    read(read_weights, content, ".safetensors")
+
+
+NETWORK = CheXNet()
+
+
+@FUZZ
+@given(st.one_of(broken(torch_file(True)), broken(torch_file(False)), st.binary(max_size=200)))
+def test_torch_checkpoints(content):
+    def converted(path):
+        return convert(read_checkpoint(path), NETWORK, path)
+
+    read(converted, content, ".pth.tar")
+
+
+@FUZZ
+@given(st.one_of(broken(png_file()), st.binary(max_size=200)))
+def test_films(content):
+    film = read(read_film, content, ".png")
+    assert film is None or film.dtype == np.uint8

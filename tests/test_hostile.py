@@ -1,0 +1,236 @@
+"""Hostile and broken files through the command line: nothing runs, one `error:` line names it."""
+
+import json
+import os
+import pickle
+import struct
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from conftest import link_films, tree
+from PIL import Image
+
+from dataset import read_label_list
+from files import read_pickle
+
+SMALL = ["--resize", 72, "--crop-size", 64, "--batch-size", 4]
+
+
+class Attack:
+    """A pickle of it would make the reader touch a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.path}",)
+
+
+@pytest.fixture
+def attack(tmp_path):
+    """A hostile pickle, and a check that it has not run."""
+    marker = tmp_path / "it-ran"
+    yield pickle.dumps({"densenet121.out.0.weight": Attack(marker)}, protocol=2)
+    assert not marker.exists()
+
+
+@pytest.fixture
+def data(phantoms, tmp_path):
+    return link_films(phantoms, tmp_path / "data")
+
+
+def test_weights_that_run_code(fails, data, attack, tmp_path):
+    path = tmp_path / "w.pdparams"
+    path.write_bytes(attack)
+    for name in ("eval.py", "train.py"):
+        words = ["--data-dir", data, "--weights", path, *SMALL]
+        words += ["--save-dir", tmp_path / "save"] * (name == "train.py")
+        error = fails(name, *words)
+        assert str(path) in error and "posix.system" in error
+    assert not (tmp_path / "save").exists()
+
+
+@pytest.fixture(scope="module")
+def stopped_run(script, phantoms, tmp_path_factory):
+    """The folder of a run of one epoch."""
+    save = tmp_path_factory.mktemp("stopped") / "save"
+    assert script("train.py", *train_words(phantoms, save)).returncode == 0
+    return save
+
+
+def train_words(data, save, epochs=1):
+    words = ["--data-dir", data, "--save-dir", save, "--log-dir", save.parent / "logs"]
+    return [*words, *SMALL, "--pretrained", "none", "--epochs", epochs]
+
+
+@pytest.mark.parametrize("name", ["weights.pdparams", "optimizer.pdopt", "run.pdstate"])
+@pytest.mark.parametrize("kind", ["attack", "other", "truncated"])
+def test_a_checkpoint_with_a_bad_file(fails, phantoms, stopped_run, attack, tmp_path, name, kind):
+    save = tmp_path / "save"
+    subprocess.run(["cp", "-r", stopped_run, save], check=True)
+    path = save / "epoch_1" / name
+    content = {
+        "attack": attack,
+        "other": pickle.dumps({"a": np.zeros(3)}),
+        "truncated": path.read_bytes()[:-100],
+    }[kind]
+    path.write_bytes(content)
+    before = tree(save)
+    error = fails("train.py", *train_words(phantoms, save, epochs=2), "--resume")
+    assert str(path) in error
+    assert tree(save) == before
+
+
+def lying_safetensors():
+    """Headers that promise what is not there: (name, bytes)."""
+    tensor = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+
+    def file(header, data=b"\0" * 8, length=None):
+        text = json.dumps(header).encode()
+        return struct.pack("<Q", len(text) if length is None else length) + text + data
+
+    return {
+        "past the end": file({"a": {**tensor, "shape": [1 << 40], "data_offsets": [0, 1 << 42]}}),
+        "overlapping": file({"a": tensor, "b": {**tensor, "data_offsets": [4, 8]}}),
+        "huge header": file({"a": tensor}, length=1 << 62),
+        "shape unlike size": file({"a": {**tensor, "shape": [3]}}),
+        "negative": file({"a": {**tensor, "shape": [-2]}}),
+        "not json": struct.pack("<Q", 4) + b"{{{{",
+        "other dtype": file({"a": {**tensor, "dtype": "BF16", "shape": [4]}}),
+    }
+
+
+@pytest.mark.parametrize("kind", list(lying_safetensors()))
+def test_safetensors_that_lie(fails, data, tmp_path, kind):
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(lying_safetensors()[kind])
+    assert str(path) in fails("eval.py", "--data-dir", data, "--weights", path, *SMALL)
+    target = tmp_path / "w.pdparams"
+    assert str(path) in fails("convert_torch_weights.py", path, target)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("name", ["../a.png", "/etc/passwd", "a\0b.png", "..", "images/a.png"])
+def test_lists_that_point_elsewhere(fails, data, random_weights, name):
+    path = data / "labels" / "test_list.txt"
+    path.write_text(path.read_text() + f"{name}{' 0' * 14}\n")
+    error = fails("eval.py", "--data-dir", data, "--weights", random_weights, *SMALL)
+    assert f"{path}:13: want the bare name of a film" in error
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_accepted(script, data, random_weights):
+    path = data / "labels" / "test_list.txt"
+    before = read_label_list(path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    after = read_label_list(path)
+    assert after[0] == before[0] and (after[1] == before[1]).all()
+    words = ["--data-dir", data, "--weights", random_weights, *SMALL]
+    assert script("eval.py", *words).returncode == 0
+
+
+def bomb():
+    """A PNG of a few hundred bytes that says it is 60,000 x 60,000."""
+
+    def chunk(kind, body):
+        crc = zlib.crc32(kind + body)
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", crc)
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
+    data = chunk(b"IDAT", zlib.compress(b"\0" * 100_000))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + data + chunk(b"IEND", b"")
+
+
+def broken_film(kind, path):
+    grey = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
+    if kind == "bomb":
+        path.write_bytes(bomb())
+    elif kind == "16-bit":
+        Image.fromarray(grey.astype(np.uint16) * 257).save(path)
+    elif kind == "1 x 1":
+        Image.fromarray(grey[:1, :1]).save(path)
+    elif kind == "animated":
+        frames = [Image.fromarray(grey), Image.fromarray(255 - grey)]
+        frames[0].save(path, save_all=True, append_images=frames[1:])
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "colours":
+        Image.new("RGB", (64, 64), (200, 10, 10)).save(path)
+    else:
+        Image.fromarray(grey).save(path)
+        path.write_bytes(path.read_bytes()[:1000])
+
+
+WORDS = {
+    "empty": "does not decode",
+    "truncated": "does not decode",
+    "bomb": "does not decode",
+    "16-bit": "want 8 bits a pixel",
+    "1 x 1": "want a film of 32 to 10,000 pixels a side, got 1 x 1",
+    "animated": "want one picture, got 2",
+    "colours": "want a grey film",
+}
+
+
+@pytest.mark.parametrize("kind", list(WORDS))
+def test_films_that_are_not(fails, data, random_weights, tmp_path, kind):
+    film = data / "images" / (data / "labels" / "test_list.txt").read_text().split()[0]
+    film.unlink()
+    broken_film(kind, film)
+    words = ["--data-dir", data, "--weights", random_weights, *SMALL]
+    error = fails("eval.py", *words, "--output-dir", tmp_path / "out")
+    assert str(film) in error and WORDS[kind] in error
+    assert tree(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("kind", ["palette", "jpeg"])
+def test_unusual_films_are_read(script, data, random_weights, kind):
+    """A grey palette and a JPEG behind the name .png: grey films all the same."""
+    film = data / "images" / (data / "labels" / "test_list.txt").read_text().split()[0]
+    grey = Image.open(film).convert("L")
+    film.unlink()
+    if kind == "palette":
+        grey.convert("P").save(film)
+    else:
+        grey.save(film, format="JPEG")
+    words = ["--data-dir", data, "--weights", random_weights, *SMALL]
+    assert script("eval.py", *words).returncode == 0
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads and writes anything")
+def test_a_film_that_may_not_be_read(fails, data, random_weights):
+    film = data / "images" / (data / "labels" / "test_list.txt").read_text().split()[0]
+    content = film.read_bytes()
+    film.unlink()
+    film.write_bytes(content)
+    film.chmod(0)
+    error = fails("eval.py", "--data-dir", data, "--weights", random_weights, *SMALL)
+    assert str(film) in error and "Permission denied" in error
+
+
+def test_a_disk_that_fills_while_a_checkpoint_is_written(fails, phantoms, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=150m", "tmpfs", disk]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("cannot mount a small file system here (needs root)")
+    try:
+        save = disk / "save"
+        words = [*train_words(phantoms, save, epochs=3), "--log-dir", tmp_path / "logs"]
+        error = fails("train.py", *words)
+        assert "No space left on device" in error and str(save) in error
+        assert not [name for name in tree(save) if ".tmp" in name]
+        whole = sorted(path.name for path in save.glob("epoch_*"))
+        assert whole
+        for name in ("weights.pdparams", "optimizer.pdopt", "run.pdstate"):
+            assert read_pickle(save / whole[-1] / name)
+        # With room again it goes on.
+        subprocess.run(["mount", "-o", "remount,size=900m", disk], check=True)
+        command = [sys.executable, "train.py", *map(str, words), "--resume"]
+        root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        subprocess.run(command, check=True, capture_output=True, cwd=root)
+        assert (save / "epoch_3").exists()
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
