@@ -11,12 +11,22 @@ import numpy as np
 import paddle
 
 from files import UserError, read_pickle, write_whole
-from model import load_weights, save_state
+from model import save_state
 
 
 def is_first_rank():
     """Tell whether this process writes and prints: of several, one does."""
     return paddle.distributed.get_rank() == 0
+
+
+def find_checkpoints(folder):
+    """Return the paths of the complete checkpoints in a folder, the latest last."""
+    places = {}
+    for name in os.listdir(folder) if os.path.isdir(folder) else []:
+        if match := re.fullmatch(r"epoch_(\d+)(?:_step_(\d+))?", name):
+            epoch, step = match.groups()
+            places[int(epoch), int(step) if step else math.inf] = name
+    return [os.path.join(folder, places[place]) for place in sorted(places)]
 
 
 class Run:
@@ -66,17 +76,10 @@ class Checkpoints(paddle.callbacks.Callback):
         self.folder, self.save_steps, self.keep = folder, save_steps, keep
         self.asked_to_stop = None
 
-    def found(self):
-        """Return the paths of the complete checkpoints, the latest last."""
-        places = {}
-        for name in os.listdir(self.folder) if os.path.isdir(self.folder) else []:
-            if match := re.fullmatch(r"epoch_(\d+)(?:_step_(\d+))?", name):
-                epoch, step = match.groups()
-                places[int(epoch), int(step) if step else math.inf] = name
-        return [os.path.join(self.folder, places[place]) for place in sorted(places)]
-
     def restore(self, path):
-        """Take network, optimiser, metric and run back to where a checkpoint stood.
+        """Take optimiser, metric and run back to where a checkpoint stood.
+
+        The network's weights are loaded before: half precision may have changed it since.
 
         Returns:
             The loss scaler's state, or None.
@@ -84,7 +87,6 @@ class Checkpoints(paddle.callbacks.Callback):
         Raises:
             UserError: a file of it is missing, broken, or of another network.
         """
-        load_weights(self.network, os.path.join(path, "weights.pdparams"))
         name = os.path.join(path, "optimizer.pdopt")
         state = read_pickle(name)
         for parameter in filter(lambda p: p.trainable, self.network.parameters()):
@@ -131,7 +133,7 @@ class Checkpoints(paddle.callbacks.Callback):
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
-        found = self.found()
+        found = find_checkpoints(self.folder)
         after_epochs = [other for other in found if "_step_" not in os.path.basename(other)]
         for other in found:
             if other not in (*after_epochs[-self.keep :], found[-1]):
@@ -174,6 +176,6 @@ class Checkpoints(paddle.callbacks.Callback):
     def _leave_if_asked(self):
         if self.asked_to_stop:
             if is_first_rank():
-                last = self.found()[-1]
+                last = find_checkpoints(self.folder)[-1]
                 print(f"{self.asked_to_stop.name}: saved {last}; --resume goes on from there")
             raise SystemExit(128 + self.asked_to_stop)

@@ -184,10 +184,13 @@ def read_film(path, resize=256):
 
 def _grey_plane(image, path):
     """Return the grey plane of an image, decoded; of a colour one whose channels are equal."""
-    if image.mode in ("1", "L", "LA"):
+    if image.mode == "L":
+        image.load()
+        return image
+    if image.mode in ("1", "LA"):
         return image.convert("L")
     rgb = image if image.mode in ("RGB", "RGBA") else image.convert("RGB")
-    red, green, blue = rgb.split()[:3]
+    red, green, blue = (rgb.getchannel(n) for n in range(3))
     if ImageChops.difference(red, green).getbbox() or ImageChops.difference(red, blue).getbbox():
         raise UserError(
             f"{path}: want a grey film, got one with colours; convert it to grey yourself"

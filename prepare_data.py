@@ -89,14 +89,19 @@ def main():
         show_check(report, args.json)
         sys.exit(1 if report["problems"] else 0)
     else:
-        films = {
-            name: path
-            for name, path in sorted(list_films(args.data_dir).items())
-            if name.lower().endswith(FILM_EXTENSIONS)
-        }
+        films = sorted_films(args.data_dir)
         if not films:
             raise UserError(f"{args.data_dir}: want films in images/, got none; download them")
         write_cache(args.data_dir, list(films.values()), args.resize, args.num_workers)
+
+
+def sorted_films(data_dir):
+    """Return all films of a data folder, listed or not: dict from name to path, by name."""
+    return {
+        name: path
+        for name, path in sorted(list_films(data_dir).items())
+        if name.lower().endswith(FILM_EXTENSIONS)
+    }
 
 
 def check(data_dir, workers):
@@ -112,7 +117,7 @@ def check(data_dir, workers):
     Raises:
         UserError: a list is missing or broken.
     """
-    films = list_films(data_dir)
+    films = sorted_films(data_dir)
     lists, problems = {}, []
     read = {
         split: read_label_list(os.path.join(data_dir, "labels", f"{split}_list.txt"))

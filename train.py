@@ -29,7 +29,7 @@ from callbacks import (
     SkippedSteps,
     Upkeep,
 )
-from checkpoints import Checkpoints, Run, is_first_rank
+from checkpoints import Checkpoints, Run, find_checkpoints, is_first_rank
 from dataset import (
     CLASS_NAMES,
     CenterCrop,
@@ -108,6 +108,12 @@ def main():
     device = cli.set_device(args.device)
     if args.amp != "off" and device == "cpu":
         raise UserError(f"--amp: want off on a CPU, got {args.amp}; Paddle has it on GPUs alone")
+    found = find_checkpoints(args.save_dir)
+    if found and not args.resume:
+        raise UserError(
+            f"{args.save_dir}: want a folder without checkpoints, got {len(found)} of an earlier "
+            "run; go on with it (--resume), or give another --save-dir"
+        )
     paddle.seed(args.seed)
     rank, ranks = paddle.distributed.get_rank(), paddle.distributed.get_world_size()
 
@@ -120,7 +126,7 @@ def main():
     train_loader = FilmLoader(train_set, batch_sampler=sampler, num_workers=args.num_workers)
     val_loader = FilmLoader(val_set, batch_sampler=val_sampler, num_workers=args.num_workers)
 
-    network = start(args)
+    network = start(args, found)
     schedule, optimizer = optimization(args, network)
     layer, optimizer, amp_configs = half_precision(args, network, optimizer)
     model = paddle.Model(
@@ -160,7 +166,10 @@ def main():
         if is_first_rank():
             print(json.dumps(config))
             print(f"films come from {train_set.source}")
-        resume(args, config, checkpoints, model)
+        if found:
+            resume(args, config, checkpoints, found[-1], model)
+        elif args.resume and is_first_rank():
+            print(f"nothing to go on from in {args.save_dir}: starting")
         if is_first_rank():
             with write_whole(os.path.join(args.save_dir, "config.json"), "w") as file:
                 json.dump(config, file, indent=2)
@@ -173,12 +182,13 @@ def main():
         model.fit(train_loader, val_loader, epochs=epochs, verbose=0, callbacks=callbacks)
 
 
-def start(args):
-    """Return the network with the weights that training starts from."""
-    imagenet = args.pretrained == "imagenet" and not args.weights and not args.resume
+def start(args, found):
+    """Return the network with the weights that training starts from, or goes on from."""
+    weights = os.path.join(found[-1], "weights.pdparams") if found else args.weights
+    imagenet = args.pretrained == "imagenet" and not weights
     network = CheXNet(len(CLASS_NAMES), pretrained=imagenet)
-    if args.weights:
-        load_weights(network, args.weights)
+    if weights:
+        load_weights(network, weights)
     return network
 
 
@@ -217,18 +227,8 @@ def half_precision(args, network, optimizer):
     return layer, optimizer, "O1" if args.amp_dtype == "float16" else None
 
 
-def resume(args, config, checkpoints, model):
-    """Go on from the last checkpoint with --resume; without it, do not touch an earlier run's."""
-    found = checkpoints.found()
-    if found and not args.resume:
-        raise UserError(
-            f"{args.save_dir}: want a folder without checkpoints, got {len(found)} of an earlier "
-            "run; go on with it (--resume), or give another --save-dir"
-        )
-    if not found:
-        if args.resume and is_first_rank():
-            print(f"nothing to go on from in {args.save_dir}: starting")
-        return
+def resume(args, config, checkpoints, path, model):
+    """Take all but the network, which `start` has loaded, back to where a checkpoint stood."""
     with open(os.path.join(args.save_dir, "config.json"), encoding="utf-8") as file:
         before = json.load(file)
     for key in FIXED:
@@ -237,12 +237,12 @@ def resume(args, config, checkpoints, model):
                 f"{args.save_dir}: want {key} {before.get(key)!r} as in its config.json, "
                 f"got {config[key]!r}; go on with the same options, or give another --save-dir"
             )
-    scaler = checkpoints.restore(found[-1])
+    scaler = checkpoints.restore(path)
     if scaler:
         model._scaler = paddle.amp.GradScaler()
         model._scaler.load_state_dict(scaler)
     if is_first_rank():
-        print(f"going on from {found[-1]}")
+        print(f"going on from {path}")
 
 
 def environment():

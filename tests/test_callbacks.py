@@ -69,7 +69,11 @@ def test_an_evaluation_s_loss_is_the_mean_over_all_films_and_is_what_is_monitore
     run = Run()
     run.step = 1
     callback = Upkeep(run, None, mean)
-    callback.set_model(types.SimpleNamespace(_optimizer=paddle.optimizer.SGD(0.5)))
+    callback.set_model(
+        types.SimpleNamespace(
+            _optimizer=paddle.optimizer.SGD(0.5, paddle.nn.Linear(1, 1).parameters())
+        )
+    )
     logs = {"loss": 123.0, **dict(zip(auroc.name(), auroc.accumulate(), strict=True))}
     for _ in range(2):
         callback.on_eval_end(logs)
