@@ -110,6 +110,11 @@ def add_data_arguments(parser):
         help="processes that read films; 0: the main process",
     )
     parser.add_argument("--device", choices=["auto", "gpu", "cpu"], default="auto")
+    parser.add_argument(
+        "--autotune",
+        action="store_true",
+        help="let Paddle try out cuDNN's algorithms and data layouts in the first steps",
+    )
 
 
 def check_sizes(args):
@@ -121,11 +126,12 @@ def check_sizes(args):
         )
 
 
-def set_device(name):
+def set_device(name, autotune=False):
     """Point Paddle at a device and return its name, "cpu" or "gpu:0".
 
     Args:
         name: "cpu", "gpu", or "auto": a GPU where this Paddle and this machine have one.
+        autotune: turn on `paddle.incubate.autotune` for kernels and layout.
 
     Raises:
         UserError: a GPU was asked for and there is none.
@@ -139,6 +145,10 @@ def set_device(name):
             "install paddlepaddle-gpu (README, 'Which Paddle wheel') or use --device cpu"
         )
     paddle.set_device("gpu" if has_gpu and name != "cpu" else "cpu")
+    if autotune:
+        paddle.incubate.autotune.set_config(
+            {"kernel": {"enable": True}, "layout": {"enable": True}}
+        )
     return paddle.get_device()
 
 

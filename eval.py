@@ -84,7 +84,7 @@ def run_network(args):
     """Return names, labels and probabilities of the test films, and what they depend on."""
     # Of several processes (paddle.distributed.launch) each takes its share, and one prints.
     say = print if is_first_rank() else lambda *words, **options: None
-    device = cli.set_device(args.device)
+    device = cli.set_device(args.device, args.autotune)
     say("=> loading checkpoint")
     network = CheXNet(len(CLASS_NAMES))
     load_weights(network, args.weights)

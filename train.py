@@ -105,7 +105,7 @@ def parse_args():
 def main():
     args = parse_args()
     cli.check_sizes(args)
-    device = cli.set_device(args.device)
+    device = cli.set_device(args.device, args.autotune)
     if args.amp != "off" and device == "cpu":
         raise UserError(f"--amp: want off on a CPU, got {args.amp}; Paddle has it on GPUs alone")
     found = find_checkpoints(args.save_dir)

@@ -1,5 +1,6 @@
 """Training that is killed and goes on, with real processes: KILLS=12 pytest tests/test_resume.py"""
 
+import csv
 import os
 import random
 import signal
@@ -146,6 +147,25 @@ def test_a_run_is_not_overwritten_and_goes_on_with_its_own_options_only(
     words += ["--resume", "--batch-size", 5]
     assert "want batch_size 4 as in its config.json, got 5" in fails("train.py", *words)
     assert times() == before
+
+
+def test_scalars_for_visualdl_count_on_where_a_run_goes_on(phantoms, tmp_path):
+    visualdl = pytest.importorskip("visualdl")
+    save, folder = tmp_path / "save", tmp_path / "scalars"
+    for words in (["--epochs", 1], ["--epochs", 2, "--resume"]):
+        words += ["--visualdl", folder]
+        subprocess.run(command(phantoms, save, *words), check=True, capture_output=True)
+    with open(save / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = {"train/loss": [], "val/loss": [], "val/AUROC_avg": [], "learning_rate": []}
+    for path in sorted(folder.iterdir()):
+        reader = visualdl.LogReader(file_path=str(path))
+        for tag in found:
+            found[tag] += [(point.id, point.value) for point in reader.get_data("scalar", tag)]
+    assert [step for step, _ in found["train/loss"]] == list(range(1, 13))
+    for tag, column in {"val/loss": "val_loss", "val/AUROC_avg": "val_AUROC_avg"}.items():
+        expected = [(epoch, float(row[column])) for epoch, row in enumerate(rows, 1)]
+        assert found[tag] == [(epoch, pytest.approx(value)) for epoch, value in expected]
 
 
 def test_only_so_many_checkpoints_are_kept(phantoms, uninterrupted, tmp_path):
