@@ -165,6 +165,8 @@ def read_film(path, resize=256):
             grey = _grey_plane(image, path)
     except FileNotFoundError:
         raise UserError(f"{path}: want a film, got no such file; check the download") from None
+    except PermissionError:
+        raise UserError(f"{path}: want a film, got no leave to read it; chmod +r it") from None
     except UserError:
         raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

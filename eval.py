@@ -18,6 +18,7 @@ import json
 import os
 import platform
 import sys
+import tempfile
 
 import cli  # before Paddle
 
@@ -67,7 +68,9 @@ def main():
     args = parse_args()
     cli.check_sizes(args)
     if args.output_dir:
-        os.makedirs(args.output_dir, exist_ok=True)  # not after hours of work
+        os.makedirs(args.output_dir, exist_ok=True)
+        with tempfile.TemporaryFile(dir=args.output_dir):  # fails now, not after hours of work
+            pass
     if args.compare:
         return compare(args)
     if args.predictions:

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -29,7 +30,7 @@ def script():
 
     def run(name, *words, **options):
         return subprocess.run(
-            [sys.executable, ROOT / name, *map(str, words)],
+            [*options.pop("prefix", []), sys.executable, ROOT / name, *map(str, words)],
             capture_output=True,
             text=True,
             timeout=options.pop("timeout", 600),
@@ -37,6 +38,16 @@ def script():
         )
 
     return run
+
+
+@pytest.fixture
+def heeding_modes():
+    """The words before a command that make it heed file modes, as all but root do anyway."""
+    if os.geteuid():
+        return []
+    if not shutil.which("setpriv"):
+        pytest.skip("root reads and writes anything, and there is no setpriv")
+    return ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
 
 
 @pytest.fixture

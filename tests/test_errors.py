@@ -145,10 +145,17 @@ def test_bad_options(fails, random_weights, phantoms, words):
     assert words[0].lstrip("-").replace("_", "-") in error
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_an_output_folder_that_cannot_be_written(evaluate_fails, data, tmp_path):
+def test_folders_that_cannot_be_written(fails, random_weights, data, tmp_path, heeding_modes):
     (tmp_path / "out").mkdir(mode=0o500)
-    assert "Permission denied" in evaluate_fails(data)
+    words = ["--data-dir", data, *SMALL[:6]]
+    error = fails(
+        *("eval.py", *words, "--weights", random_weights, "--output-dir", tmp_path / "out"),
+        prefix=heeding_modes,
+    )
+    assert str(tmp_path / "out") in error and "Permission denied" in error
+    words += ["--log-dir", tmp_path / "logs", "--pretrained", "none"]
+    error = fails("train.py", *words, "--save-dir", tmp_path / "out" / "s", prefix=heeding_modes)
+    assert str(tmp_path / "out") in error and "Permission denied" in error
 
 
 def test_an_output_folder_that_is_a_file(fails, random_weights, data, tmp_path):
