@@ -34,6 +34,14 @@ from inference import CPUPredictor, has_bfloat16
 from loader import FilmLoader
 from metrics import Predictions, auroc, bootstrap, delong, interval, mean_auroc
 from model import AutoCast, CheXNet, TenCrop, load_weights
+from operating_points import (
+    RATES,
+    brier_score,
+    choose_thresholds,
+    expected_calibration_error,
+    rate_intervals,
+    rates,
+)
 
 
 def parse_args():
@@ -56,11 +64,19 @@ def parse_args():
         "--bootstrap", type=cli.natural_int, default=1000, help="resamples for intervals; 0: none"
     )
     parser.add_argument("--seed", type=cli.natural_int, default=0, help="of the resamples")
+    # Decisions
+    parser.add_argument(
+        "--thresholds-from", metavar="CSV", help="choose thresholds on these, of validation films"
+    )
+    parser.add_argument("--thresholds-list", help="their labels; default: labels/val_list.txt")
+    parser.add_argument("--threshold-rule", choices=["youden", "f1"], default="youden")
     # Instead of a network
     parser.add_argument("--predictions", metavar="CSV", help="take these")
     parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help="compare two of those")
     args = parser.parse_args()
-    args.test_list = args.test_list or os.path.join(args.data_dir, "labels", "test_list.txt")
+    labels = os.path.join(args.data_dir, "labels")
+    args.test_list = args.test_list or os.path.join(labels, "test_list.txt")
+    args.thresholds_list = args.thresholds_list or os.path.join(labels, "val_list.txt")
     return args
 
 
@@ -73,6 +89,7 @@ def main():
             pass
     if args.compare:
         return compare(args)
+    thresholds = read_thresholds(args) if args.thresholds_from else None
     if args.predictions:
         names, labels = read_label_list(args.test_list)
         probs = read_predictions(args.predictions, names)
@@ -80,7 +97,21 @@ def main():
     else:
         names, labels, probs, source = run_network(args)
     if is_first_rank():
-        report(args, names, labels, probs, source)
+        report(args, names, labels, probs, source, thresholds)
+
+
+def read_thresholds(args):
+    """Choose thresholds on the films of --thresholds-from, none of whose patients is tested."""
+    names, labels = read_label_list(args.thresholds_list)
+    probs = read_predictions(args.thresholds_from, names, "--thresholds-list")
+    tested = {patient(name) for name in read_label_list(args.test_list)[0]}
+    shared = [name for name in names if patient(name) in tested]
+    if shared:
+        raise UserError(
+            f"{args.thresholds_from}: want patients that are not in {args.test_list}, got "
+            f"{len(shared)} films of such, {shared[0]} first; thresholds are never chosen on test"
+        )
+    return choose_thresholds(labels, probs, args.threshold_rule)
 
 
 def run_network(args):
@@ -147,12 +178,13 @@ def predict(network, films, args):
     return np.concatenate(collected.probs)
 
 
-def read_predictions(path, names):
+def read_predictions(path, names, option="--test-list"):
     """Read what `write_predictions` wrote.
 
     Args:
         path: the CSV file.
         names: the films wanted, in this order.
+        option: which one gives them, for the message.
 
     Returns:
         float32 `[N, 14]`.
@@ -180,13 +212,13 @@ def read_predictions(path, names):
     if odd:
         where = "the list" if odd[0] in probs else "the predictions"
         raise UserError(
-            f"{path}: want the films of --test-list, got {len(odd)} in one alone: {odd[0]} is not "
-            f"in {where}; give the list that the predictions are for"
+            f"{path}: want the films of {option}, got {len(odd)} in one alone: {odd[0]} is not in "
+            f"{where}; give the list that the predictions are for"
         )
     return np.stack([probs[name] for name in names])
 
 
-def report(args, names, labels, probs, source):
+def report(args, names, labels, probs, source, thresholds=None):
     """Print the table and write the files of --output-dir."""
     aurocs = auroc(labels, probs)
     mean, defined = mean_auroc(aurocs)
@@ -201,9 +233,11 @@ def report(args, names, labels, probs, source):
         "auroc_mean_over": defined,
         "images": len(labels),
         "positives": dict(zip(CLASS_NAMES, labels.sum(axis=0, dtype=int).tolist(), strict=True)),
+        "brier": by_class(brier_score(labels, probs)),
+        "expected_calibration_error": by_class(expected_calibration_error(labels, probs)),
     }
+    patients = [patient(name) for name in names]
     if args.bootstrap:
-        patients = [patient(name) for name in names]
         drawn = bootstrap(labels, probs, patients, args.bootstrap, args.seed)
         intervals = [interval(column) for column in (*drawn.T, mean_of_each(drawn))]
         print(
@@ -221,6 +255,8 @@ def report(args, names, labels, probs, source):
             "seed": args.seed,
             "patients": len(set(patients)),
         }
+    if thresholds is not None:
+        metrics["thresholds"] = operating_points(args, labels, probs, patients, thresholds)
     if args.output_dir:
         write_predictions(os.path.join(args.output_dir, "predictions.csv"), names, probs)
         metrics |= {
@@ -234,6 +270,31 @@ def report(args, names, labels, probs, source):
             },
         }
         write_json(os.path.join(args.output_dir, "metrics.json"), metrics)
+
+
+def operating_points(args, labels, probs, patients, thresholds):
+    """Print what the thresholds give on these films, and return it for JSON."""
+    found = rates(labels, probs, thresholds)
+    intervals = {rate: [(np.nan, np.nan)] * len(CLASS_NAMES) for rate in RATES}
+    if args.bootstrap:
+        drawn = (patients, args.bootstrap, args.seed)
+        intervals = rate_intervals(labels, probs, thresholds, *drawn)
+    print(f"at thresholds from {args.thresholds_from} ({args.threshold_rule}):", file=sys.stderr)
+    print(f"  {'':<18} threshold" + "".join(f"  {name:<24}" for name in RATES), file=sys.stderr)
+    for c, name in enumerate(CLASS_NAMES):
+        cells = [
+            f"  {found[rate][c]:.3f} ({low:.3f} to {high:.3f})"
+            for rate in RATES
+            for low, high in [intervals[rate][c]]
+        ]
+        print(f"  {name:<18} {thresholds[c]:9.6f}" + "".join(cells), file=sys.stderr)
+    return {
+        "from": {"path": args.thresholds_from, "sha256": sha256(args.thresholds_from)},
+        "rule": args.threshold_rule,
+        "threshold": by_class(thresholds),
+        **{rate: by_class(found[rate]) for rate in RATES},
+        **{f"{rate}_95_percent": by_class(intervals[rate]) for rate in RATES},
+    }
 
 
 def compare(args):

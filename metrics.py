@@ -99,19 +99,30 @@ def bootstrap(labels, scores, groups, resamples=1000, seed=0):
         float64 `[resamples, C]`; NaN where a class lacks positives or negatives in a resample.
     """
     labels, scores = np.asarray(labels).astype(bool), np.asarray(scores)
-    patients, patient_of = np.unique(groups, return_inverse=True)
-    rng = np.random.default_rng(seed)
-    aurocs = np.empty((resamples, labels.shape[1]))
     ranked = [_ranked(*column) for column in zip(labels.T, scores.T, strict=True)]
-    chunk = 50  # resamples at a time: some 10 MB for the films of the test list
-    for start in range(0, resamples, chunk):
-        count = min(chunk, resamples - start)
-        drawn = rng.multinomial(len(patients), np.full(len(patients), 1 / len(patients)), count)
-        weights = drawn[:, patient_of].astype(np.float64)  # [count, N]
-        for c, ranks in enumerate(ranked):
-            aurocs[start : start + count, c] = _weighted_auroc(weights, *ranks)
+    aurocs = np.concatenate(
+        [
+            np.stack([_weighted_auroc(weights, *ranks) for ranks in ranked], axis=1)
+            for weights in resample_weights(groups, resamples, seed)
+        ]
+    )
     aurocs[:, np.isnan(scores).any(axis=0)] = np.nan
     return aurocs
+
+
+def resample_weights(groups, resamples, seed):
+    """Draw patients with replacement, some resamples at a time.
+
+    Yields:
+        float64 `[B, N]`: how often each film is in each of B resamples, B at most 50 (some 10 MB
+        for the films of the test list), until there have been `resamples`.
+    """
+    patients, patient_of = np.unique(groups, return_inverse=True)
+    rng = np.random.default_rng(seed)
+    for start in range(0, resamples, 50):
+        count = min(50, resamples - start)
+        drawn = rng.multinomial(len(patients), np.full(len(patients), 1 / len(patients)), count)
+        yield drawn[:, patient_of].astype(np.float64)
 
 
 def _ranked(positive, scores):

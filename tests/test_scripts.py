@@ -200,3 +200,30 @@ def test_predictions_that_are_not(fails, phantoms, two_networks, tmp_path, old, 
     assert str(path) in error and message in error
     error = fails("eval.py", "--data-dir", phantoms, "--compare", path, path)
     assert str(path) in error
+
+
+def test_thresholds_come_from_validation_films(script, fails, phantoms, random_weights, tmp_path):
+    words = ["--data-dir", phantoms, "--weights", random_weights, *SMALL]
+    val_list = phantoms / "labels" / "val_list.txt"
+    script("eval.py", *words, "--test-list", val_list, "--output-dir", tmp_path / "val")
+    val = tmp_path / "val" / "predictions.csv"
+    result = script("eval.py", *words, "--thresholds-from", val, "--output-dir", tmp_path / "test")
+    assert result.returncode == 0, result.stderr
+    assert f"at thresholds from {val} (youden):" in result.stderr
+    found = json.loads((tmp_path / "test" / "metrics.json").read_text())["thresholds"]
+    _, labels = read_label_list(val_list)
+    _, probs = read_predictions(val)
+    for c, name in enumerate(CLASS_NAMES):
+        threshold = found["threshold"][name]
+        if 0 < labels[:, c].sum() < len(labels):
+            assert np.float32(threshold) in probs[:, c]
+            low, high = found["specificity_95_percent"][name]
+            assert low <= found["specificity"][name] <= high
+        else:
+            assert threshold is None and found["f1"][name] is None
+
+    # On the test films themselves they are refused.
+    test = tmp_path / "test" / "predictions.csv"
+    options = ["--thresholds-from", test, "--thresholds-list", phantoms / "labels/test_list.txt"]
+    error = fails("eval.py", *words, *options)
+    assert "thresholds are never chosen on test" in error

@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import brier_score_loss, f1_score, precision_score, recall_score
+
+from metrics import interval, resample_weights
+from operating_points import (
+    brier_score,
+    choose_thresholds,
+    expected_calibration_error,
+    rate_intervals,
+    rates,
+    reliability_curve,
+)
+
+
+def films(seed=0, count=300):
+    rng = np.random.default_rng(seed)
+    labels = rng.random((count, 3)) < [0.3, 0.05, 0.5]
+    probs = np.clip(rng.random((count, 3)) * 0.8 + 0.2 * labels, 0, 1).round(2).astype(np.float32)
+    return labels, probs, rng.integers(0, 80, count)
+
+
+def test_literal_thresholds():
+    labels = np.array([0, 0, 1, 1, 0])[:, None]
+    probs = np.array([0.1, 0.4, 0.35, 0.8, 0.2])[:, None]
+    # From 0.35 on: both positives, one of three negatives: J = 1 - 1/3. From 0.8: 1/2.
+    assert choose_thresholds(labels, probs, "youden") == [0.35]
+    # From 0.35 on F1 = 4/5; from 0.8 on 2/3.
+    assert choose_thresholds(labels, probs, "f1") == [0.35]
+    found = rates(labels, probs, [0.35])
+    assert {name: value[0] for name, value in found.items()} == pytest.approx(
+        {"sensitivity": 1.0, "specificity": 2 / 3, "precision": 2 / 3, "f1": 0.8}
+    )
+
+
+@pytest.mark.parametrize("rule", ["youden", "f1"])
+def test_no_other_threshold_is_better(rule):
+    labels, probs, _ = films()
+    chosen = choose_thresholds(labels, probs, rule)
+
+    def worth(c, threshold):
+        found = rates(labels[:, [c]], probs[:, [c]], [threshold])
+        if rule == "f1":
+            return found["f1"][0]
+        return found["sensitivity"][0] + found["specificity"][0]
+
+    for c in range(3):
+        every = [worth(c, threshold) for threshold in np.unique(probs[:, c].astype(float))]
+        assert worth(c, chosen[c]) == pytest.approx(max(every), abs=1e-12)
+
+
+def test_rates_are_scikit_learn_s():
+    labels, probs, _ = films()
+    thresholds = [0.5, 0.6, 0.3]
+    found = rates(labels, probs, thresholds)
+    for c, threshold in enumerate(thresholds):
+        called = probs[:, c].astype(float) >= threshold
+        expected = {
+            "sensitivity": recall_score(labels[:, c], called),
+            "specificity": recall_score(~labels[:, c], ~called),
+            "precision": precision_score(labels[:, c], called),
+            "f1": f1_score(labels[:, c], called),
+        }
+        for name, value in expected.items():
+            assert found[name][c] == pytest.approx(value, abs=1e-12)
+
+
+def test_intervals_are_those_of_films_drawn_patient_by_patient():
+    labels, probs, patients = films()
+    thresholds = [0.5, 0.6, 0.3]
+    drawn = [
+        rates(labels[index], probs[index], thresholds)["f1"]
+        for weights in resample_weights(patients, 70, 2)
+        for index in (np.repeat(np.arange(len(labels)), row.astype(int)) for row in weights)
+    ]
+    found = rate_intervals(labels, probs, thresholds, patients, 70, 2)["f1"]
+    for c in range(3):
+        assert found[c] == pytest.approx(interval(np.array(drawn)[:, c]), abs=1e-12)
+
+
+def test_undefined_is_nan():
+    labels, probs, patients = films()
+    labels[:, 1] = False
+    thresholds = choose_thresholds(labels, probs)
+    assert np.isnan(thresholds[1]) and np.isfinite(thresholds[[0, 2]]).all()
+    found = rates(labels, probs, thresholds)
+    assert all(np.isnan(values[1]) for values in found.values())
+    # Nothing called positive: no precision.
+    assert np.isnan(rates(labels, probs, [2.0, 2.0, 2.0])["precision"]).all()
+    assert np.isnan(rate_intervals(labels, probs, thresholds, patients, 10)["f1"][1]).all()
+
+
+def test_brier_score_and_reliability_curve_are_scikit_learn_s():
+    labels, probs, _ = films()
+    for c in range(3):
+        expected = brier_score_loss(labels[:, c], probs[:, c].astype(float))
+        assert brier_score(labels, probs)[c] == pytest.approx(expected, abs=1e-12)
+        # Probabilities off the edges of the bins, which scikit-learn counts to the lower one.
+        off = probs[:, c].astype(float) * 0.997 + 0.001
+        observed, predicted = calibration_curve(labels[:, c], off, n_bins=10)
+        ours = reliability_curve(labels[:, c], off)
+        np.testing.assert_allclose(ours[0], predicted, atol=1e-12)
+        np.testing.assert_allclose(ours[1], observed, atol=1e-12)
+        assert ours[2].sum() == len(labels)
+
+
+def test_calibration_error_of_known_answer():
+    labels = np.array([0, 0, 0, 1, 1, 1, 1, 0])[:, None]
+    probs = np.array([0.25] * 4 + [0.95] * 4)[:, None]
+    # A quarter of the first four is positive, as foretold; three quarters of the others, not 0.95.
+    assert expected_calibration_error(labels, probs) == pytest.approx([0.5 * 0.2])
