@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 
@@ -45,9 +44,36 @@ def heeding_modes():
     """The words before a command that make it heed file modes, as all but root do anyway."""
     if os.geteuid():
         return []
-    if not shutil.which("setpriv"):
-        pytest.skip("root reads and writes anything, and there is no setpriv")
-    return ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
+    prefix = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
+    if not can_run([*prefix, "true"]):
+        pytest.skip("root reads and writes anything, and setpriv cannot keep it from that here")
+    return prefix
+
+
+def can_run(command):
+    """Tell whether a command is there and ends well."""
+    try:
+        return subprocess.run(command, capture_output=True).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A function that mounts a file system of so many megabytes, or changes the mounted one's."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+
+    def mount(megabytes):
+        again = "remount," if os.path.ismount(disk) else ""
+        options = f"{again}size={megabytes}m"
+        if not can_run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)]):
+            pytest.skip("cannot mount a small file system here (needs root)")
+        return disk
+
+    yield mount
+    if os.path.ismount(disk):
+        subprocess.run(["umount", "-l", disk], check=True)
 
 
 @pytest.fixture

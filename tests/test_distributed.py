@@ -1,6 +1,8 @@
 """Two processes on Paddle's own engine, over gloo on the CPU."""
 
+import contextlib
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -79,10 +81,13 @@ def test_training_on_two_ranks_follows_one_with_the_same_global_batch(
 
 def ranks_of(process):
     """Process ids of the launcher's two ranks."""
-    listing = subprocess.run(
-        ["ps", "-o", "pid=,args=", "--ppid", str(process.pid)], capture_output=True, text=True
-    ).stdout
-    return [int(line.split()[0]) for line in listing.splitlines() if "train.py" in line]
+    ranks = []
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == process.pid and b"train.py" in (folder / "cmdline").read_bytes():
+                ranks.append(int(folder.name))
+    return ranks
 
 
 def test_one_rank_writes_and_a_rank_that_dies_ends_the_job(launch, phantoms, tmp_path):
