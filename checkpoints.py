@@ -75,6 +75,7 @@ class Checkpoints(paddle.callbacks.Callback):
         self.run, self.network, self.optimizer, self.metric = run, network, optimizer, metric
         self.folder, self.save_steps, self.keep = folder, save_steps, keep
         self.asked_to_stop = None
+        self._restored = {}  # the optimiser's state, until its first step
 
     def restore(self, path):
         """Take optimiser, metric and run back to where a checkpoint stood.
@@ -97,6 +98,7 @@ class Checkpoints(paddle.callbacks.Callback):
                     f"remove {path} to go on from the checkpoint before it"
                 )
         self.optimizer.set_state_dict(state)
+        self._restored = state
         name = os.path.join(path, "run.pdstate")
         try:
             state = read_pickle(name)
@@ -120,7 +122,9 @@ class Checkpoints(paddle.callbacks.Callback):
         shutil.rmtree(partial, ignore_errors=True)
         try:
             save_state(self.network.state_dict(), os.path.join(partial, "weights.pdparams"))
-            save_state(self.optimizer.state_dict(), os.path.join(partial, "optimizer.pdopt"))
+            # Before its first step Paddle 2.6's optimiser does not show the moments it was given.
+            state = {**self._restored, **self.optimizer.state_dict()}
+            save_state(state, os.path.join(partial, "optimizer.pdopt"))
             scaler = getattr(self.model, "_scaler", None)
             state = {
                 "run": vars(run),
@@ -152,6 +156,7 @@ class Checkpoints(paddle.callbacks.Callback):
             signal.signal(number, signal.SIG_DFL)
 
     def on_train_batch_end(self, step, logs=None):
+        self._restored = {}
         if self.asked_to_stop or (self.save_steps and self.run.step % self.save_steps == 0):
             self.save()
         self._leave_if_asked()
