@@ -98,6 +98,12 @@ def default_workers():
 def add_data_arguments(parser):
     """Add the options that train.py and eval.py share: films, how to read them, the device."""
     parser.add_argument("--data-dir", default="ChestX-ray14", help="has images/ and labels/")
+    parser.add_argument(
+        "--split",
+        choices=["default", "official"],
+        default="default",
+        help="the reference project's lists, or NIH's own (see prepare_data.py split)",
+    )
     parser.add_argument("--batch-size", type=positive_int, default=128)
     parser.add_argument("--resize", type=positive_int, default=256, help="short side of a film")
     parser.add_argument(
@@ -115,6 +121,24 @@ def add_data_arguments(parser):
         action="store_true",
         help="let Paddle try out cuDNN's algorithms and data layouts in the first steps",
     )
+
+
+def label_list(args, part):
+    """Return the path of the list of "train", "val" or "test" films of --split.
+
+    Raises:
+        UserError: the official lists are not made yet.
+    """
+    labels = os.path.join(args.data_dir, "labels")
+    if args.split == "default":
+        return os.path.join(labels, f"{part}_list.txt")
+    path = os.path.join(labels, "official", f"{part}_list.txt")
+    if not os.path.exists(path):
+        raise UserError(
+            f"{path}: want a list of the official split, got no such file; "
+            f"python prepare_data.py split --data-dir {args.data_dir}"
+        )
+    return path
 
 
 def check_sizes(args):

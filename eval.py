@@ -13,8 +13,6 @@ and, on stderr, how sure each is: a 95 % interval by bootstrap over patients. Wi
 """
 
 import contextlib
-import csv
-import json
 import os
 import platform
 import sys
@@ -25,29 +23,34 @@ import cli  # before Paddle
 import numpy as np
 import paddle
 import PIL
+from tqdm import tqdm
 
+from activation_maps import TenCropMaps, resize_map
 from callbacks import BatchBar
 from checkpoints import is_first_rank
-from dataset import CLASS_NAMES, CenterCrop, ChestXray14, patient, read_label_list
-from files import UserError, first_line, sha256, write_whole
+from dataset import CLASS_NAMES, CenterCrop, ChestXray14, patient, read_film, read_label_list
+from files import UserError, sha256, write_json
 from inference import CPUPredictor, has_bfloat16
 from loader import FilmLoader
-from metrics import Predictions, auroc, bootstrap, delong, interval, mean_auroc
+from localization import OVERLAPS
+from metrics import Predictions
 from model import AutoCast, CheXNet, TenCrop, load_weights
-from operating_points import (
-    RATES,
-    brier_score,
-    choose_thresholds,
-    expected_calibration_error,
-    rate_intervals,
-    rates,
+from nih_tables import BOX_GRID, read_boxes, read_data_entry, subgroups
+from operating_points import RATES, choose_thresholds
+from predictions import read_predictions, write_predictions
+from results import (
+    measure,
+    measure_difference,
+    measure_localization,
+    measure_subgroups,
+    measure_thresholds,
 )
 
 
 def parse_args():
     parser = cli.ArgumentParser(__doc__)
     cli.add_data_arguments(parser)
-    parser.add_argument("--test-list", help="default: labels/test_list.txt below --data-dir")
+    parser.add_argument("--test-list", help="default: that of --split")
     parser.add_argument(
         "--weights", default="pretrained_models/best_model_via_this_project.pdparams"
     )
@@ -58,7 +61,9 @@ def parse_args():
         default="fp32",
         help="of the backbone; fp16 needs a GPU, bf16 a GPU or a processor with AVX512-BF16 or AMX",
     )
-    parser.add_argument("--output-dir", help="write predictions.csv and metrics.json there as well")
+    parser.add_argument(
+        "--output-dir", help="write predictions.csv, metrics.json and report.html there as well"
+    )
     # How sure
     parser.add_argument(
         "--bootstrap", type=cli.natural_int, default=1000, help="resamples for intervals; 0: none"
@@ -68,21 +73,36 @@ def parse_args():
     parser.add_argument(
         "--thresholds-from", metavar="CSV", help="choose thresholds on these, of validation films"
     )
-    parser.add_argument("--thresholds-list", help="their labels; default: labels/val_list.txt")
+    parser.add_argument("--thresholds-list", help="their labels; default: that of --split")
     parser.add_argument("--threshold-rule", choices=["youden", "f1"], default="youden")
+    # Whom, and where
+    parser.add_argument(
+        "--data-entry",
+        metavar="CSV",
+        help="NIH's table, for results by sex, age and view; "
+        "default: labels/Data_Entry_2017_v2020.csv if it is there",
+    )
+    parser.add_argument(
+        "--boxes", metavar="CSV", help="NIH's BBox_List_2017.csv: score heat maps of test films"
+    )
     # Instead of a network
     parser.add_argument("--predictions", metavar="CSV", help="take these")
     parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help="compare two of those")
     args = parser.parse_args()
-    labels = os.path.join(args.data_dir, "labels")
-    args.test_list = args.test_list or os.path.join(labels, "test_list.txt")
-    args.thresholds_list = args.thresholds_list or os.path.join(labels, "val_list.txt")
+    args.test_list = args.test_list or cli.label_list(args, "test")
+    if args.thresholds_from:
+        args.thresholds_list = args.thresholds_list or cli.label_list(args, "val")
+    if args.data_entry is None:
+        default = os.path.join(args.data_dir, "labels", "Data_Entry_2017_v2020.csv")
+        args.data_entry = default if os.path.exists(default) else None
     return args
 
 
 def main():
     args = parse_args()
     cli.check_sizes(args)
+    if args.boxes and (args.predictions or args.compare):
+        raise UserError("--boxes: want a network to ask for heat maps, got predictions; --weights")
     if args.output_dir:
         os.makedirs(args.output_dir, exist_ok=True)
         with tempfile.TemporaryFile(dir=args.output_dir):  # fails now, not after hours of work
@@ -90,14 +110,49 @@ def main():
     if args.compare:
         return compare(args)
     thresholds = read_thresholds(args) if args.thresholds_from else None
+    entries = read_data_entry(args.data_entry) if args.data_entry else None
+    boxes = read_boxes(args.boxes) if args.boxes else []
+    films = network = None
     if args.predictions:
         names, labels = read_label_list(args.test_list)
         probs = read_predictions(args.predictions, names)
         source = {"predictions": {"path": args.predictions, "sha256": sha256(args.predictions)}}
     else:
-        names, labels, probs, source = run_network(args)
-    if is_first_rank():
-        report(args, names, labels, probs, source, thresholds)
+        films, probs, source, network = run_network(args)
+        names, labels = films.names, films.labels
+    if not is_first_rank():
+        return
+
+    bootstrap = {"resamples": args.bootstrap, "seed": args.seed}
+    metrics = measure(names, labels, probs, **bootstrap)
+    show_aurocs(metrics)
+    if thresholds is not None:
+        metrics["thresholds"] = {
+            "from": {"path": args.thresholds_from, "sha256": sha256(args.thresholds_from)},
+            "rule": args.threshold_rule,
+            **measure_thresholds(names, labels, probs, thresholds, **bootstrap),
+        }
+        show_thresholds(metrics["thresholds"])
+    if entries:
+        groups = subgroups(names, entries)
+        metrics["subgroups"] = measure_subgroups(names, labels, probs, groups, **bootstrap)
+        show_subgroups(metrics["subgroups"])
+    if boxes:
+        metrics["localization"] = localize(args, network, films, boxes)
+        show_localization(metrics["localization"])
+    if args.output_dir:
+        metrics |= {
+            "test_list": {"path": args.test_list, "sha256": sha256(args.test_list)},
+            **source,
+            "versions": {
+                "python": platform.python_version(),
+                "paddle": paddle.__version__,
+                "numpy": np.__version__,
+                "pillow": PIL.__version__,
+            },
+        }
+        write_predictions(os.path.join(args.output_dir, "predictions.csv"), names, probs)
+        write_json(os.path.join(args.output_dir, "metrics.json"), metrics)
 
 
 def read_thresholds(args):
@@ -115,14 +170,14 @@ def read_thresholds(args):
 
 
 def run_network(args):
-    """Return names, labels and probabilities of the test films, and what they depend on."""
+    """Return test films, their probabilities, what those depend on, and a network to draw maps."""
     # Of several processes (paddle.distributed.launch) each takes its share, and one prints.
-    say = print if is_first_rank() else lambda *words, **options: None
+    tell = print if is_first_rank() else lambda *words, **options: None
     device = cli.set_device(args.device, args.autotune)
-    say("=> loading checkpoint")
+    tell("=> loading checkpoint")
     network = CheXNet(len(CLASS_NAMES))
     load_weights(network, args.weights)
-    say("=> loaded checkpoint", flush=True)
+    tell("=> loaded checkpoint", flush=True)
 
     films = ChestXray14(
         args.data_dir,
@@ -130,9 +185,9 @@ def run_network(args):
         transform=None if args.crops == 10 else CenterCrop(args.crop_size),
         resize=args.resize,
     )
-    say(f"films come from {films.source}", file=sys.stderr)
-    network, precision, engine = accelerated(network, args, device)
-    probs = predict(TenCrop(network, args.crop_size) if args.crops == 10 else network, films, args)
+    tell(f"films come from {films.source}", file=sys.stderr)
+    fast, precision, engine = accelerated(network, args, device)
+    probs = predict(TenCrop(fast, args.crop_size) if args.crops == 10 else fast, films, args)
     source = {
         "weights": {"path": args.weights, "sha256": sha256(args.weights)},
         "crops": args.crops,
@@ -142,7 +197,7 @@ def run_network(args):
         "device": device,
         "engine": engine,
     }
-    return films.names, films.labels, probs, source
+    return films, probs, source, fast if device == "cpu" else network
 
 
 def accelerated(network, args, device):
@@ -178,189 +233,152 @@ def predict(network, films, args):
     return np.concatenate(collected.probs)
 
 
-def read_predictions(path, names, option="--test-list"):
-    """Read what `write_predictions` wrote.
+def localize(args, network, films, boxes):
+    """Return how well the network's heat maps find the boxes that are on test films."""
+    places = {name: n for n, name in enumerate(films.names)}
+    wanted = [
+        (box, places[box.film], CLASS_NAMES.index(box.finding))
+        for box in boxes
+        if box.film in places
+    ]
+    if not wanted:
+        raise UserError(
+            f"{args.boxes}: want boxes on films of {args.test_list}, got none of its {len(boxes)}; "
+            "give another list"
+        )
+    maps = draw_maps(args, network, films, [place for _, *place in wanted])
+    return {
+        "boxes": {"path": args.boxes, "sha256": sha256(args.boxes), "in_all": len(boxes)},
+        "films": len({film for _, film, _ in wanted}),
+        "by_class": measure_localization(
+            [box for box, _, _ in wanted], (resize_map(m, BOX_GRID, BOX_GRID) for m in maps)
+        ),
+    }
+
+
+def draw_maps(args, network, films, wanted):
+    """Return ten-crop class activation maps.
 
     Args:
-        path: the CSV file.
-        names: the films wanted, in this order.
-        option: which one gives them, for the message.
+        network: a `CheXNet`, or a `CPUPredictor` of one.
+        films: a `ChestXray14`.
+        wanted: list of (index of a film, index of a class).
 
     Returns:
-        float32 `[N, 14]`.
-
-    Raises:
-        UserError: the file is missing or broken, or its films are not these.
+        list of float32 `[H, W]`, for films resized to --resize.
     """
-    wanted = ["Image Index", *(f"prob_{name}" for name in CLASS_NAMES)]
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            header, *rows = csv.reader(file)
-        if header != wanted:
-            raise ValueError(f"the columns {','.join(header)[:80]!r}")
-        probs = {name: np.array(values, np.float32) for name, *values in rows}
-        for name, row in probs.items():
-            if row.shape != (len(CLASS_NAMES),) or not ((row >= 0) & (row <= 1)).all():
-                raise ValueError(f"a line of {name} without 14 probabilities")
-        if len(probs) != len(rows):
-            raise ValueError("a film twice")
-    except (ValueError, csv.Error) as error:
-        raise UserError(
-            f"{path}: want a predictions.csv of eval.py, got {first_line(error)}; make it again"
-        ) from None
-    odd = sorted(set(names) ^ probs.keys())
-    if odd:
-        where = "the list" if odd[0] in probs else "the predictions"
-        raise UserError(
-            f"{path}: want the films of {option}, got {len(odd)} in one alone: {odd[0]} is not in "
-            f"{where}; give the list that the predictions are for"
-        )
-    return np.stack([probs[name] for name in names])
-
-
-def report(args, names, labels, probs, source, thresholds=None):
-    """Print the table and write the files of --output-dir."""
-    aurocs = auroc(labels, probs)
-    mean, defined = mean_auroc(aurocs)
-    print("The final AUROCs: ")
-    partial = "" if defined == len(aurocs) else f" (over {defined} of {len(aurocs)} classes)"
-    print(f"The average AUROC is {mean:.3f}{partial}")
-    for name, value in zip(CLASS_NAMES, aurocs, strict=True):
-        print(f"The AUROC of {name} is {value}", flush=True)
-    metrics = {
-        "auroc": by_class(aurocs),
-        "auroc_mean": number(mean),
-        "auroc_mean_over": defined,
-        "images": len(labels),
-        "positives": dict(zip(CLASS_NAMES, labels.sum(axis=0, dtype=int).tolist(), strict=True)),
-        "brier": by_class(brier_score(labels, probs)),
-        "expected_calibration_error": by_class(expected_calibration_error(labels, probs)),
-    }
-    patients = [patient(name) for name in names]
-    if args.bootstrap:
-        drawn = bootstrap(labels, probs, patients, args.bootstrap, args.seed)
-        intervals = [interval(column) for column in (*drawn.T, mean_of_each(drawn))]
-        print(
-            f"95 % intervals, {args.bootstrap} resamples of {len(set(patients))} patients:",
-            file=sys.stderr,
-        )
-        for name, value, (low, high) in zip(
-            (*CLASS_NAMES, "mean"), (*aurocs, mean), intervals, strict=True
-        ):
-            print(f"  {name:<18} {value:.4f}  ({low:.4f} to {high:.4f})", file=sys.stderr)
-        metrics["auroc_95_percent"] = by_class(intervals[:-1])
-        metrics["auroc_mean_95_percent"] = [number(bound) for bound in intervals[-1]]
-        metrics["bootstrap"] = {
-            "resamples": args.bootstrap,
-            "seed": args.seed,
-            "patients": len(set(patients)),
-        }
-    if thresholds is not None:
-        metrics["thresholds"] = operating_points(args, labels, probs, patients, thresholds)
-    if args.output_dir:
-        write_predictions(os.path.join(args.output_dir, "predictions.csv"), names, probs)
-        metrics |= {
-            "test_list": {"path": args.test_list, "sha256": sha256(args.test_list)},
-            **source,
-            "versions": {
-                "python": platform.python_version(),
-                "paddle": paddle.__version__,
-                "numpy": np.__version__,
-                "pillow": PIL.__version__,
-            },
-        }
-        write_json(os.path.join(args.output_dir, "metrics.json"), metrics)
-
-
-def operating_points(args, labels, probs, patients, thresholds):
-    """Print what the thresholds give on these films, and return it for JSON."""
-    found = rates(labels, probs, thresholds)
-    intervals = {rate: [(np.nan, np.nan)] * len(CLASS_NAMES) for rate in RATES}
-    if args.bootstrap:
-        drawn = (patients, args.bootstrap, args.seed)
-        intervals = rate_intervals(labels, probs, thresholds, *drawn)
-    print(f"at thresholds from {args.thresholds_from} ({args.threshold_rule}):", file=sys.stderr)
-    print(f"  {'':<18} threshold" + "".join(f"  {name:<24}" for name in RATES), file=sys.stderr)
-    for c, name in enumerate(CLASS_NAMES):
-        cells = [
-            f"  {found[rate][c]:.3f} ({low:.3f} to {high:.3f})"
-            for rate in RATES
-            for low, high in [intervals[rate][c]]
-        ]
-        print(f"  {name:<18} {thresholds[c]:9.6f}" + "".join(cells), file=sys.stderr)
-    return {
-        "from": {"path": args.thresholds_from, "sha256": sha256(args.thresholds_from)},
-        "rule": args.threshold_rule,
-        "threshold": by_class(thresholds),
-        **{rate: by_class(found[rate]) for rate in RATES},
-        **{f"{rate}_95_percent": by_class(intervals[rate]) for rate in RATES},
-    }
+    maps, layer = {}, TenCropMaps(network, args.crop_size)
+    layer.eval()
+    wanted_of = {}
+    for film, c in wanted:
+        wanted_of.setdefault(film, set()).add(c)
+    with paddle.no_grad():
+        for film, classes in tqdm(wanted_of.items(), desc="heat maps", unit="film"):
+            pixels = read_film(films.paths[film], args.resize)
+            found = layer(paddle.to_tensor(pixels[np.newaxis]))[1].numpy()[0]  # [C, H, W]
+            maps.update({(film, c): found[c] for c in classes})
+    return [maps[film, c] for film, c in wanted]
 
 
 def compare(args):
     """Print how two networks differ on the same films: A less B, class by class."""
     names, labels = read_label_list(args.test_list)
     a, b = (read_predictions(path, names) for path in args.compare)
-    patients = [patient(name) for name in names]
-    # The same seed draws the same patients for both: pairs.
-    drawn = [bootstrap(labels, probs, patients, args.bootstrap, args.seed) for probs in (a, b)]
-    drawn_difference = drawn[0] - drawn[1]
-    tests = [delong(*column) for column in zip(labels.T, a.T, b.T, strict=True)]
-    intervals = [interval(column) for column in drawn_difference.T]
+    figures = measure_difference(names, labels, a, b, args.bootstrap, args.seed)
     print(
-        f"AUROC of {args.compare[0]} less that of {args.compare[1]}, {len(names)} films; 95 % "
-        f"interval by {args.bootstrap} resamples of {len(set(patients))} patients; DeLong's p"
+        f"AUROC of {args.compare[0]} less that of {args.compare[1]}, {len(names)} films of "
+        f"{figures['patients']} patients; 95 % interval by {args.bootstrap} resamples; DeLong's p"
     )
-    for name, (difference, p), (low, high) in zip(CLASS_NAMES, tests, intervals, strict=True):
-        print(f"{name:<18} {difference:+.4f}  ({low:+.4f} to {high:+.4f})  p = {p:.3g}")
-    mean = mean_auroc([difference for difference, _ in tests])[0]
-    low, high = interval(mean_of_each(drawn_difference))
-    print(f"{'mean':<18} {mean:+.4f}  ({low:+.4f} to {high:+.4f})")
+    intervals = figures.get("difference_95_percent", {})
+    for name, value in figures["difference"].items():
+        p = shown(figures["delong_p"][name], ".3g")
+        print(f"{name:<18} {shown(value, '+.4f')}{between(intervals.get(name), '+.4f')}  p = {p}")
+    mean = shown(figures["mean_difference"], "+.4f")
+    print(f"{'mean':<18} {mean}{between(figures.get('mean_difference_95_percent'), '+.4f')}")
     if args.output_dir:
-        comparison = {
-            "a": {"path": args.compare[0], "sha256": sha256(args.compare[0])},
-            "b": {"path": args.compare[1], "sha256": sha256(args.compare[1])},
-            "difference": by_class([difference for difference, _ in tests]),
-            "difference_95_percent": by_class(intervals),
-            "delong_p": by_class([p for _, p in tests]),
-            "mean_difference": number(mean),
-            "mean_difference_95_percent": [number(low), number(high)],
-            "bootstrap": {"resamples": args.bootstrap, "seed": args.seed},
-        }
-        write_json(os.path.join(args.output_dir, "comparison.json"), comparison)
+        paths = dict(zip("ab", args.compare, strict=True))
+        sources = {key: {"path": path, "sha256": sha256(path)} for key, path in paths.items()}
+        write_json(os.path.join(args.output_dir, "comparison.json"), sources | figures)
 
 
-def mean_of_each(drawn):
-    """Return the mean of each resample's AUROCs that are defined: `[B, C]` -> `[B]`."""
-    return np.array([mean_auroc(row)[0] for row in drawn])
+def show_aurocs(metrics):
+    """Print the table: AUROCs on stdout, as the contract has them, then intervals on stderr."""
+    aurocs, mean = metrics["auroc"], metrics["auroc_mean"]
+    defined = metrics["auroc_mean_over"]
+    print("The final AUROCs: ")
+    partial = "" if defined == len(aurocs) else f" (over {defined} of {len(aurocs)} classes)"
+    print(f"The average AUROC is {shown(mean, '.3f')}{partial}")
+    for name, value in aurocs.items():
+        print(f"The AUROC of {name} is {shown(value)}", flush=True)
+    if "bootstrap" in metrics:
+        say(
+            f"95 % intervals, {metrics['bootstrap']['resamples']} resamples of "
+            f"{metrics['patients']} patients:"
+        )
+        for name, value in aurocs.items():
+            say(f"  {name:<18} {shown(value, '.4f')}{between(metrics['auroc_95_percent'][name])}")
+        say(f"  {'mean':<18} {shown(mean, '.4f')}{between(metrics['auroc_mean_95_percent'])}")
 
 
-def by_class(values):
-    """Return a dict for JSON from class name to number, or list of numbers."""
-    return {
-        name: [number(x) for x in value] if np.ndim(value) else number(value)
-        for name, value in zip(CLASS_NAMES, values, strict=True)
-    }
+def show_thresholds(figures):
+    """Print what the thresholds give."""
+    say(f"at thresholds from {figures['from']['path']} ({figures['rule']}):")
+    say(f"  {'':<18} threshold" + "".join(f"  {rate:<24}" for rate in RATES))
+    for name, threshold in figures["threshold"].items():
+        cells = [
+            f"{shown(figures[rate][name], '.3f')}"
+            f"{between(figures.get(f'{rate}_95_percent', {}).get(name), '.3f')}"
+            for rate in RATES
+        ]
+        say(f"  {name:<18} {shown(threshold, '9.6f')}" + "".join(f"  {c:<24}" for c in cells))
 
 
-def number(value):
-    """Return a float for JSON, which has no NaN: None then."""
-    return None if np.isnan(value) else float(value)
+def show_subgroups(figures):
+    """Print the mean AUROC of each group."""
+    say("average AUROC by group (each over the classes that are defined there):")
+    for kind, groups in figures.items():
+        for group, metrics in groups.items():
+            of = f"{metrics['auroc_mean_over']} classes, {metrics['images']} films"
+            mean = shown(metrics["auroc_mean"], ".4f")
+            interval = between(metrics.get("auroc_mean_95_percent"))
+            say(f"  {kind} {group:<12} {mean}{interval}  {of}")
 
 
-def write_predictions(path, names, probs):
-    """Write one line a film: its name and 14 probabilities, each the shortest that reads back."""
-    with write_whole(path, "w") as file:
-        file.write(",".join(["Image Index", *(f"prob_{name}" for name in CLASS_NAMES)]) + "\n")
-        for name, row in zip(names, probs, strict=True):
-            file.write(",".join([name, *map(str, row)]) + "\n")
+def show_localization(figures):
+    """Print pointing game and accuracies, class by class."""
+    table = figures["by_class"]
+    say(
+        f"heat maps against {table['all']['boxes']} boxes on {figures['films']} test films "
+        f"(of {figures['boxes']['in_all']} boxes in {figures['boxes']['path']}):"
+    )
+    say(
+        f"  {'':<18} boxes  pointing game (by chance)"
+        + "".join(f"  IoU>{t}" for t in OVERLAPS)
+        + "".join(f"  IoBB>{t}" for t in OVERLAPS)
+    )
+    for name, row in table.items():
+        cells = [f"  {row['iou']['accuracy'][str(t)]:7.3f}" for t in OVERLAPS]
+        cells += [f"  {row['iobb']['accuracy'][str(t)]:8.3f}" for t in OVERLAPS]
+        pointing = f"{row['pointing_game']:.3f} ({row['pointing_by_chance']:.3f})"
+        say(f"  {name:<18} {row['boxes']:5}  {pointing:<25}" + "".join(cells))
 
 
-def write_json(path, content):
-    """Write a dict as JSON, whole."""
-    with write_whole(path, "w") as file:
-        json.dump(content, file, indent=2)
-        file.write("\n")
+def say(line):
+    """Print what is not the table itself: on stderr."""
+    print(line, file=sys.stderr)
+
+
+def shown(value, form=""):
+    """Return a number as text; what is not defined is nan."""
+    return format(float("nan") if value is None else value, form)
+
+
+def between(interval, form=".4f"):
+    """Return an interval as text in brackets; nothing where none was asked for."""
+    if interval is None:
+        return ""
+    low, high = interval
+    return f"  ({shown(low, form)} to {shown(high, form)})"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import pickle
 
@@ -49,6 +50,13 @@ def write_whole(path, mode="wb"):
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)  # a full disk is reported without a name
         raise
+
+
+def write_json(path, content):
+    """Write a dict as JSON, whole."""
+    with write_whole(path, "w") as file:
+        json.dump(content, file, indent=2)
+        file.write("\n")
 
 
 def sha256(path):

@@ -32,12 +32,11 @@ class CPUPredictor(nn.Layer):
         super().__init__()
         from paddle import inference
 
-        # Not used here: paddle.Model wants parameters to share among several processes.
         self.network = network
         has_openvino = hasattr(inference.Config, "enable_openvino_engine")
         self.engine = "openvino" if has_openvino and _saves_older_programs() else "onednn"
         with tempfile.TemporaryDirectory() as folder:
-            _save(network.densenet121, os.path.join(folder, "network"), size)
+            _save(network, os.path.join(folder, "network"), size)
             (program,) = (
                 os.path.join(folder, name)
                 for name in os.listdir(folder)
@@ -65,29 +64,52 @@ class CPUPredictor(nn.Layer):
 
     def forward(self, images):
         """Return probabilities float32 `[N, C]`, for images as `CheXNet.forward` takes them."""
+        return self.classify(self.features(images))
+
+    def features(self, images):
+        """Return the final feature maps, as `CheXNet.features` does."""
         if images.dtype == paddle.uint8:
             images = normalize(images)
         pixels = images.numpy()
-        logits = []
+        features = []
         for start in range(0, len(pixels), self.chunk):
             self._input.copy_from_cpu(np.ascontiguousarray(pixels[start : start + self.chunk]))
             self._predictor.run()
-            logits.append(self._output.copy_to_cpu())
-        return nn.functional.sigmoid(paddle.to_tensor(np.concatenate(logits)))
+            features.append(self._output.copy_to_cpu())
+        return paddle.to_tensor(np.concatenate(features))
+
+    def classify(self, features):
+        """Return probabilities, as `CheXNet.classify` does: in float32, whatever the precision."""
+        return self.network.classify(features)
+
+    def class_maps(self, features):
+        """Return class activation maps, as `CheXNet.class_maps` does."""
+        return self.network.class_maps(features)
 
 
-def _save(backbone, path, size):
-    """Save a densenet121 with its linear layer, without the sigmoid: the older format has none."""
-    head, training = backbone.out, backbone.training
+class _Features(nn.Layer):
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images):
+        return self.network.features(images)
+
+
+def _save(network, path, size):
+    """Save a network up to its features; the older format has no sigmoid for the head."""
+    backbone = network.densenet121
+    head, training = backbone.out, network.training
     spec = [paddle.static.InputSpec([None, 3, size, size], "float32", "images")]
-    backbone.out = head[0]
-    backbone.eval()
+    backbone.out = nn.Identity()
+    features = _Features(network)
+    features.eval()  # and the network with it
     try:
-        paddle.jit.save(backbone, path, input_spec=spec)
+        paddle.jit.save(features, path, input_spec=spec)
     finally:
         backbone.out = head
         if training:
-            backbone.train()
+            network.train()
 
 
 def _saves_older_programs():

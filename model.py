@@ -79,6 +79,40 @@ class CheXNet(nn.Layer):
             images = normalize(images)
         return self.densenet121(images)
 
+    def features(self, images):
+        """Return the final feature maps, after their ReLU: `[N, 1024, H / 32, W / 32]`.
+
+        Args:
+            images: as for `forward`.
+        """
+        kept = []
+        layer = self.densenet121.batch_norm
+        hook = layer.register_forward_post_hook(lambda layer, inputs, output: kept.append(output))
+        try:
+            self(images)
+        finally:
+            hook.remove()
+        return kept[0]
+
+    def classify(self, features):
+        """Return the probabilities that `forward` makes of `features`, float32 `[N, C]`."""
+        pooled = self.densenet121.pool2d_avg(features)
+        return self.densenet121.out(paddle.flatten(pooled, start_axis=1))
+
+    def class_maps(self, features):
+        """Weigh feature maps as the head does: the class activation maps of Zhou et al. 2016.
+
+        Their mean over the places, and the head's bias, is the logit.
+
+        Args:
+            features: what `features` returned, `[N, 1024, h, w]`.
+
+        Returns:
+            float32 `[N, C, h, w]`.
+        """
+        weight = self.densenet121.out[0].weight  # [1024, C]
+        return paddle.einsum("nkhw,kc->nchw", features.astype("float32"), weight)
+
 
 class AutoCast(nn.Layer):
     """A network whose matrix products are done in half precision, on a GPU that has it.
@@ -115,6 +149,12 @@ class TenCrop(nn.Layer):
         self.network = network
         self.size = size
 
+    def places(self, height, width):
+        """Return (top, left) of the five crops of a film and of those of its mirror image."""
+        bottom, right = height - self.size, width - self.size
+        corners = [(0, 0), (0, right), (bottom, 0), (bottom, right)]
+        return [*corners, (int(round(bottom / 2)), int(round(right / 2)))]
+
     def crops(self, films):
         """Return the ten crops, in torchvision's order.
 
@@ -125,15 +165,11 @@ class TenCrop(nn.Layer):
             List of ten float32 `[N, 3, size, size]`, normalised.
         """
         size = self.size
-        height, width = films.shape[2:]
-        bottom, right = height - size, width - size
-        corners = [(0, 0), (0, right), (bottom, 0), (bottom, right)]
-        corners.append((int(round(bottom / 2)), int(round(right / 2))))
         images = normalize(films)
         return [
             view[:, :, top : top + size, left : left + size]
             for view in (images, images.flip([3]))
-            for top, left in corners
+            for top, left in self.places(*films.shape[2:])
         ]
 
     def forward(self, films):

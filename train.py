@@ -36,7 +36,7 @@ from dataset import (
     ChestXray14,
     RandomCropFlip,
 )
-from files import UserError, sha256, write_whole
+from files import UserError, sha256, write_json
 from loader import EpochSampler, FilmLoader
 from metrics import AUROC, MeanLogLoss
 from model import AutoCast, CheXNet, LogLoss, load_weights
@@ -53,8 +53,8 @@ def parse_args():
     parser = cli.ArgumentParser(__doc__)
     # Data and machine
     cli.add_data_arguments(parser)
-    parser.add_argument("--train-list", help="default: labels/train_list.txt below --data-dir")
-    parser.add_argument("--val-list", help="default: labels/val_list.txt below --data-dir")
+    parser.add_argument("--train-list", help="default: that of --split")
+    parser.add_argument("--val-list", help="default: that of --split")
     parser.add_argument("--seed", type=cli.natural_int, default=0)
     # Start
     parser.add_argument("--pretrained", choices=["imagenet", "none"], default="imagenet")
@@ -95,10 +95,8 @@ def parse_args():
     parser.add_argument("--visualdl", metavar="DIR", help="folder for VisualDL's scalars")
     parser.add_argument("--log-freq", type=cli.positive_int, default=10, help="steps between lines")
     args = parser.parse_args()
-    for split in ("train", "val"):
-        if getattr(args, f"{split}_list") is None:
-            default = os.path.join(args.data_dir, "labels", f"{split}_list.txt")
-            setattr(args, f"{split}_list", default)
+    args.train_list = args.train_list or cli.label_list(args, "train")
+    args.val_list = args.val_list or cli.label_list(args, "val")
     return args
 
 
@@ -171,8 +169,7 @@ def main():
         elif args.resume and is_first_rank():
             print(f"nothing to go on from in {args.save_dir}: starting")
         if is_first_rank():
-            with write_whole(os.path.join(args.save_dir, "config.json"), "w") as file:
-                json.dump(config, file, indent=2)
+            write_json(os.path.join(args.save_dir, "config.json"), config)
         if run.epoch >= args.epochs or run.waited >= args.patience:
             print(
                 f"{args.save_dir} holds a run that is over: {run.epoch} epochs, best {run.best:.4f}"

@@ -1,0 +1,99 @@
+"""Where the network looks: class activation maps of whole films, and pictures of them."""
+
+import numpy as np
+import paddle
+from matplotlib import colormaps
+from paddle import nn
+from PIL import Image
+
+from files import UserError
+from model import TenCrop
+
+# Even in lightness and told apart by the colour-blind.
+COLOURS = colormaps["inferno"]
+
+
+class TenCropMaps(nn.Layer):
+    """The class activation maps of the ten crops, each put back where it was cut, and averaged.
+
+    B. Zhou et al., *Learning Deep Features for Discriminative Localization*, CVPR 2016; CheXNet
+    shows these maps (arXiv 1711.05225, section 5).
+
+    Args:
+        network: a `CheXNet`, or an `inference.CPUPredictor` of one.
+        size: side of a crop, pixels.
+    """
+
+    def __init__(self, network, size=224):
+        super().__init__()
+        self.network = network
+        self.ten_crop = TenCrop(network, size)
+
+    def forward(self, films):
+        """Return probabilities and maps.
+
+        Args:
+            films: uint8 `[N, 1 or 3, H, W]`.
+
+        Returns:
+            probs: float32 `[N, C]`, those of `TenCrop`.
+            maps: float32 `[N, C, H, W]`, in the units of the logit.
+
+        Raises:
+            UserError: the crops leave a part of the film out.
+        """
+        size = self.ten_crop.size
+        height, width = films.shape[2:]
+        places = self.ten_crop.places(height, width)
+        covered = np.zeros((height, width), np.float32)
+        for top, left in places:
+            covered[top : top + size, left : left + size] += 1
+        if not covered.all():
+            raise UserError(
+                f"--crop-size: want crops that cover a film of {width} x {height} pixels, got "
+                f"{size}; heat maps need a larger one"
+            )
+        crops = self.ten_crop.crops(films)
+        probs, maps = [], 0
+        for mirrored in (False, True):
+            total = 0
+            for crop, (top, left) in zip(crops[mirrored * 5 :], places, strict=False):
+                features = self.network.features(crop)
+                probs.append(self.network.classify(features))
+                crop_maps = nn.functional.interpolate(
+                    self.network.class_maps(features), size=[size, size], mode="bilinear"
+                )
+                around = [left, width - size - left, top, height - size - top]
+                total = total + nn.functional.pad(crop_maps, around)
+            maps = maps + (total.flip([3]) if mirrored else total)
+        # The five places are their own mirror image but for a centre that is off by a pixel.
+        maps = maps / paddle.to_tensor(covered + covered[:, ::-1])
+        return paddle.stack(probs, axis=1).mean(axis=1), maps
+
+
+def resize_map(activation, width, height):
+    """Stretch a map to a film's own pixels, bilinearly: float32 `[h, w]` -> `[height, width]`."""
+    return np.asarray(Image.fromarray(activation).resize((width, height), Image.BILINEAR))
+
+
+def heat_map(film, activation):
+    """Draw a film and, beside it, the film under its map.
+
+    Args:
+        film: uint8 `[H, W]`.
+        activation: float `[h, w]`, a map of it at any size; the colours go from its smallest to
+            its largest value.
+
+    Returns:
+        An RGB `PIL.Image` of 2 W x H pixels.
+    """
+    height, width = film.shape
+    activation = resize_map(np.asarray(activation, np.float32), width, height)
+    low, high = activation.min(), activation.max()
+    strength = (activation - low) / (high - low) if high > low else np.zeros_like(activation)
+    colours = COLOURS(strength)[:, :, :3] * 255
+    # The more it counts, the more of its colour: what does not count stays readable.
+    share = 0.6 * strength[:, :, np.newaxis]
+    grey = np.repeat(film[:, :, np.newaxis], 3, axis=2)
+    both = np.concatenate([grey, grey * (1 - share) + colours * share], axis=1)
+    return Image.fromarray(both.round().astype(np.uint8))
