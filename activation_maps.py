@@ -92,8 +92,8 @@ def heat_map(film, activation):
     low, high = activation.min(), activation.max()
     strength = (activation - low) / (high - low) if high > low else np.zeros_like(activation)
     colours = COLOURS(strength)[:, :, :3] * 255
-    # The more it counts, the more of its colour: what does not count stays readable.
-    share = 0.6 * strength[:, :, np.newaxis]
+    # The more it counts, the more of its colour; the film is dimmed, or its white would drown it.
+    share = 0.8 * strength[:, :, np.newaxis]
     grey = np.repeat(film[:, :, np.newaxis], 3, axis=2)
-    both = np.concatenate([grey, grey * (1 - share) + colours * share], axis=1)
+    both = np.concatenate([grey, 0.7 * grey * (1 - share) + colours * share], axis=1)
     return Image.fromarray(both.round().astype(np.uint8))

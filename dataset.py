@@ -130,14 +130,16 @@ def list_films(data_dir):
     return paths
 
 
-def read_film(path, resize=256):
+def read_film(path, resize=256, name=None):
     """Read a film as PIL's `convert("RGB")` and bilinear resize of the short side do, one channel.
 
     The three channels of a film are equal, and resizing the grey plane alone gives the same bytes.
 
     Args:
-        path: a PNG or JPEG file of 8 bits a channel: grey, or colour with equal channels.
-        resize: length of the short side, pixels.
+        path: a PNG or JPEG file of 8 bits a channel, grey or colour with equal channels; or one
+            that is open for reading bytes.
+        resize: length of the short side, pixels; None: as it is.
+        name: what to call it in messages, if not its path.
 
     Returns:
         uint8 `[1, H, W]`.
@@ -145,46 +147,47 @@ def read_film(path, resize=256):
     Raises:
         UserError: the file is missing, broken, no image, or not grey.
     """
+    name = name or path
     try:
         with Image.open(path, formats=("PNG", "JPEG")) as image:
             if image.mode.startswith(("I", "F")):
                 raise UserError(
-                    f"{path}: want 8 bits a pixel, got PIL mode {image.mode}; "
+                    f"{name}: want 8 bits a pixel, got PIL mode {image.mode}; "
                     "scale it to 8 bits, as NIH did"
                 )
             if min(image.size) < 32 or max(image.size) > 10_000:
                 width, height = image.size
                 raise UserError(
-                    f"{path}: want a film of 32 to 10,000 pixels a side, got {width} x {height}; "
+                    f"{name}: want a film of 32 to 10,000 pixels a side, got {width} x {height}; "
                     "download it again"
                 )
             if getattr(image, "n_frames", 1) > 1:
                 raise UserError(
-                    f"{path}: want one picture, got {image.n_frames}; keep the one that is the film"
+                    f"{name}: want one picture, got {image.n_frames}; keep the one that is the film"
                 )
-            grey = _grey_plane(image, path)
+            grey = _grey_plane(image, name)
     except FileNotFoundError:
-        raise UserError(f"{path}: want a film, got no such file; check the download") from None
+        raise UserError(f"{name}: want a film, got no such file; check the download") from None
     except PermissionError:
-        raise UserError(f"{path}: want a film, got no leave to read it; chmod +r it") from None
+        raise UserError(f"{name}: want a film, got no leave to read it; chmod +r it") from None
     except UserError:
         raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         # PIL tells a truncated or foreign file by any of these.
         raise UserError(
-            f"{path}: want a complete PNG or JPEG film, got a file that does not decode "
+            f"{name}: want a complete PNG or JPEG film, got a file that does not decode "
             f"({first_line(error)}); download it again"
         ) from None
     width, height = grey.size
     short, long = min(grey.size), max(grey.size)
-    if short != resize:
+    if resize and short != resize:
         # torchvision's Resize: the long side is cut, not rounded, to a whole number.
         long = int(resize * long / short)
         grey = grey.resize((resize, long) if width <= height else (long, resize), Image.BILINEAR)
     return np.asarray(grey)[np.newaxis]  # [H, W] -> [1, H, W]
 
 
-def _grey_plane(image, path):
+def _grey_plane(image, name):
     """Return the grey plane of an image, decoded; of a colour one whose channels are equal."""
     if image.mode == "L":
         image.load()
@@ -195,7 +198,7 @@ def _grey_plane(image, path):
     red, green, blue = (rgb.getchannel(n) for n in range(3))
     if ImageChops.difference(red, green).getbbox() or ImageChops.difference(red, blue).getbbox():
         raise UserError(
-            f"{path}: want a grey film, got one with colours; convert it to grey yourself"
+            f"{name}: want a grey film, got one with colours; convert it to grey yourself"
         )
     return red
 

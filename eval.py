@@ -38,6 +38,7 @@ from model import AutoCast, CheXNet, TenCrop, load_weights
 from nih_tables import BOX_GRID, read_boxes, read_data_entry, subgroups
 from operating_points import RATES, choose_thresholds
 from predictions import read_predictions, write_predictions
+from report import choose_examples, write_report
 from results import (
     measure,
     measure_difference,
@@ -123,6 +124,8 @@ def main():
     if not is_first_rank():
         return
 
+    if args.output_dir:
+        write_predictions(os.path.join(args.output_dir, "predictions.csv"), names, probs)
     bootstrap = {"resamples": args.bootstrap, "seed": args.seed}
     metrics = measure(names, labels, probs, **bootstrap)
     show_aurocs(metrics)
@@ -151,8 +154,9 @@ def main():
                 "pillow": PIL.__version__,
             },
         }
-        write_predictions(os.path.join(args.output_dir, "predictions.csv"), names, probs)
         write_json(os.path.join(args.output_dir, "metrics.json"), metrics)
+        examples = draw_examples(args, network, films, probs) if network else []
+        write_report(args.output_dir, metrics, names, labels, probs, examples)
 
 
 def read_thresholds(args):
@@ -278,6 +282,16 @@ def draw_maps(args, network, films, wanted):
             found = layer(paddle.to_tensor(pixels[np.newaxis]))[1].numpy()[0]  # [C, H, W]
             maps.update({(film, c): found[c] for c in classes})
     return [maps[film, c] for film, c in wanted]
+
+
+def draw_examples(args, network, films, probs):
+    """Return films and maps for the report, as `write_report` takes them."""
+    chosen = choose_examples(films.labels, probs)
+    maps = draw_maps(args, network, films, chosen)
+    return [
+        (film, c, read_film(films.paths[film], 320)[0], activation)
+        for (film, c), activation in zip(chosen, maps, strict=True)
+    ]
 
 
 def compare(args):

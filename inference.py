@@ -7,7 +7,27 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from model import normalize
+from model import CheXNet, load_weights, normalize
+
+
+def load_network(path, size=224):
+    """Return CheXNet with weights, as fast as Paddle's current device runs it in float32.
+
+    Args:
+        path: of the weights.
+        size: side of the images, pixels.
+
+    Returns:
+        A `CheXNet` on a GPU, a `CPUPredictor` of one on a CPU; both have `features`, `classify` and
+        `class_maps`.
+
+    Raises:
+        UserError: as `model.load_weights`.
+    """
+    network = CheXNet()
+    load_weights(network, path)
+    network.eval()
+    return CPUPredictor(network, size) if paddle.get_device() == "cpu" else network
 
 
 class CPUPredictor(nn.Layer):

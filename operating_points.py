@@ -1,8 +1,12 @@
 """Decisions from probabilities: thresholds, what they give on other films, and calibration."""
 
+import json
+
 import numpy as np
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from dataset import CLASS_NAMES
+from files import UserError, first_line
 from metrics import interval, resample_weights
 
 RATES = ("sensitivity", "specificity", "precision", "f1")
@@ -37,6 +41,29 @@ def choose_thresholds(labels, probs, rule="youden"):
             highest_first = f1[:-1][::-1]  # the last point has no threshold
             thresholds[c] = candidates[::-1][np.argmax(highest_first)]
     return thresholds
+
+
+def read_thresholds(path):
+    """Read the thresholds that `eval.py --thresholds-from` left in its metrics.json.
+
+    Returns:
+        dict from class to threshold, NaN for a class that has none.
+
+    Raises:
+        UserError: the file is missing, broken, or has no thresholds.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            thresholds = json.load(file)["thresholds"]["threshold"]
+        return {
+            name: np.nan if thresholds[name] is None else float(thresholds[name])
+            for name in CLASS_NAMES
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: want a metrics.json with thresholds, got none ({first_line(error)}); "
+            "make one with eval.py --thresholds-from"
+        ) from None
 
 
 def rates(labels, probs, thresholds, weights=None):

@@ -1,0 +1,77 @@
+"""The page of `predict.py --serve`: drop a film, see probabilities and where the network looks."""
+
+import argparse
+import io
+import threading
+
+import cli  # before Paddle
+
+import numpy as np
+import paddle
+import streamlit as st
+
+from activation_maps import TenCropMaps, heat_map
+from dataset import CLASS_NAMES, read_film
+from files import UserError
+from inference import load_network
+from operating_points import read_thresholds
+
+
+@st.cache_resource(show_spinner="Loading the network")
+def load(weights, crop_size, device):
+    """Return the network for all who have the page open, and its lock: it takes one at a time."""
+    cli.set_device(device)
+    return TenCropMaps(load_network(weights, crop_size), crop_size), threading.Lock()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--weights")
+    parser.add_argument("--resize", type=int)
+    parser.add_argument("--crop-size", type=int)
+    parser.add_argument("--device")
+    parser.add_argument("--thresholds")
+    args = parser.parse_args()
+
+    st.set_page_config(page_title="CheXNet in PaddlePaddle", layout="wide")
+    st.title("CheXNet in PaddlePaddle")
+    st.warning("**Not for clinical use.** No output of this page may guide the care of a person.")
+    layer, lock = load(args.weights, args.crop_size, args.device)
+    upload = st.file_uploader(
+        "A frontal chest film, PNG or JPEG. It stays in this computer's memory alone.",
+        type=["png", "jpg", "jpeg"],
+    )
+    if upload is None:
+        return
+    content = upload.getvalue()
+    try:
+        film = read_film(io.BytesIO(content), args.resize, upload.name)
+        whole = read_film(io.BytesIO(content), None, upload.name)[0]
+        with lock, paddle.no_grad():
+            probs, maps = (x.numpy()[0] for x in layer(paddle.to_tensor(film[np.newaxis])))
+    except UserError as error:
+        st.error(f"error: {error}")
+        return
+
+    order = [CLASS_NAMES[c] for c in np.argsort(-probs, kind="stable")]
+    of = dict(zip(CLASS_NAMES, probs, strict=True))
+    thresholds = read_thresholds(args.thresholds) if args.thresholds else None
+    table, picture = st.columns([1, 2])
+    with table:
+        rows = [{"Finding": name, "Probability": f"{of[name]:.4f}"} for name in order]
+        for row in rows if thresholds else []:
+            threshold = thresholds[row["Finding"]]
+            row["Threshold"] = f"{threshold:.4f}"
+            if not np.isnan(threshold):
+                row["Decision"] = "positive" if of[row["Finding"]] >= threshold else "negative"
+        st.table(rows)
+    with picture:
+        finding = st.selectbox("Heat map of", order)
+        st.image(
+            heat_map(whole, maps[CLASS_NAMES.index(finding)]),
+            caption=f"{upload.name}, and where the network looks for {finding}: "
+            "the brighter, the more it speaks for the finding",
+        )
+
+
+main()
