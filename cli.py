@@ -98,12 +98,7 @@ def default_workers():
 def add_data_arguments(parser):
     """Add the options that train.py and eval.py share: films, how to read them, the device."""
     parser.add_argument("--data-dir", default="ChestX-ray14", help="has images/ and labels/")
-    parser.add_argument(
-        "--split",
-        choices=["default", "official"],
-        default="default",
-        help="the reference project's lists, or NIH's own (see prepare_data.py split)",
-    )
+    add_split_argument(parser)
     parser.add_argument("--batch-size", type=positive_int, default=128)
     parser.add_argument("--resize", type=positive_int, default=256, help="short side of a film")
     parser.add_argument(
@@ -120,6 +115,16 @@ def add_data_arguments(parser):
         "--autotune",
         action="store_true",
         help="let Paddle try out cuDNN's algorithms and data layouts in the first steps",
+    )
+
+
+def add_split_argument(parser):
+    """Add --split: which label lists are taken where none are given (see `label_list`)."""
+    parser.add_argument(
+        "--split",
+        choices=["default", "official"],
+        default="default",
+        help="the reference project's lists, or NIH's own (see prepare_data.py split)",
     )
 
 

@@ -112,7 +112,7 @@ def main():
         return compare(args)
     thresholds = read_thresholds(args) if args.thresholds_from else None
     entries = read_data_entry(args.data_entry) if args.data_entry else None
-    boxes = read_boxes(args.boxes) if args.boxes else []
+    boxes = read_test_boxes(args) if args.boxes else []
     films = network = None
     if args.predictions:
         names, labels = read_label_list(args.test_list)
@@ -141,7 +141,11 @@ def main():
         metrics["subgroups"] = measure_subgroups(names, labels, probs, groups, **bootstrap)
         show_subgroups(metrics["subgroups"])
     if boxes:
-        metrics["localization"] = localize(args, network, films, boxes)
+        metrics["localization"] = {
+            "boxes": {"path": args.boxes, "sha256": sha256(args.boxes)},
+            "films": len({box.film for box in boxes}),
+            "by_class": localize(args, network, films, boxes),
+        }
         show_localization(metrics["localization"])
     if args.output_dir:
         metrics |= {
@@ -171,6 +175,21 @@ def read_thresholds(args):
             f"{len(shared)} films of such, {shared[0]} first; thresholds are never chosen on test"
         )
     return choose_thresholds(labels, probs, args.threshold_rule)
+
+
+def read_test_boxes(args):
+    """Return the boxes of --boxes that are on test films: the network was trained on the others."""
+    boxes, tested = read_boxes(args.boxes), set(read_label_list(args.test_list)[0])
+    found = [box for box in boxes if box.film in tested]
+    if not found:
+        raise UserError(
+            f"{args.boxes}: want boxes on films of {args.test_list}, got none of its {len(boxes)}; "
+            "give another list"
+        )
+    print(
+        f"{len(found)} of the {len(boxes)} boxes of {args.boxes} are on test films", file=sys.stderr
+    )
+    return found
 
 
 def run_network(args):
@@ -238,26 +257,11 @@ def predict(network, films, args):
 
 
 def localize(args, network, films, boxes):
-    """Return how well the network's heat maps find the boxes that are on test films."""
+    """Return how well the network's heat maps find boxes on test films, class by class."""
     places = {name: n for n, name in enumerate(films.names)}
-    wanted = [
-        (box, places[box.film], CLASS_NAMES.index(box.finding))
-        for box in boxes
-        if box.film in places
-    ]
-    if not wanted:
-        raise UserError(
-            f"{args.boxes}: want boxes on films of {args.test_list}, got none of its {len(boxes)}; "
-            "give another list"
-        )
-    maps = draw_maps(args, network, films, [place for _, *place in wanted])
-    return {
-        "boxes": {"path": args.boxes, "sha256": sha256(args.boxes), "in_all": len(boxes)},
-        "films": len({film for _, film, _ in wanted}),
-        "by_class": measure_localization(
-            [box for box, _, _ in wanted], (resize_map(m, BOX_GRID, BOX_GRID) for m in maps)
-        ),
-    }
+    wanted = [(places[box.film], CLASS_NAMES.index(box.finding)) for box in boxes]
+    maps = draw_maps(args, network, films, wanted)
+    return measure_localization(boxes, (resize_map(m, BOX_GRID, BOX_GRID) for m in maps))
 
 
 def draw_maps(args, network, films, wanted):
@@ -362,8 +366,8 @@ def show_localization(figures):
     """Print pointing game and accuracies, class by class."""
     table = figures["by_class"]
     say(
-        f"heat maps against {table['all']['boxes']} boxes on {figures['films']} test films "
-        f"(of {figures['boxes']['in_all']} boxes in {figures['boxes']['path']}):"
+        f"heat maps against {table['all']['boxes']} boxes of {figures['boxes']['path']}, on "
+        f"{figures['films']} test films:"
     )
     say(
         f"  {'':<18} boxes  pointing game (by chance)"

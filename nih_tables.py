@@ -101,6 +101,39 @@ def read_data_entry(path):
     return entries
 
 
+def read_names(path, entries, table):
+    """Read train_val_list.txt or test_list.txt: a film a line.
+
+    Args:
+        path: of the list.
+        entries: what `read_data_entry` returned.
+        table: of which file, for the message.
+
+    Returns:
+        list of names.
+
+    Raises:
+        UserError: the list is missing or empty, or a film is twice in it or not in the table.
+    """
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            names = file.read().split()
+    except (FileNotFoundError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path}: want NIH's list, got none ({first_line(error)}); take it from "
+            "https://nihcc.app.box.com/v/ChestXray-NIHCC"
+        ) from None
+    seen = set()
+    for line, name in enumerate(names, 1):
+        if name not in entries or name in seen:
+            got = f"{name[:80]!r} {'again' if name in seen else f'that is not in {table}'}"
+            raise UserError(f"{path}:{line}: want films, each once, got {got}; get NIH's own list")
+        seen.add(name)
+    if not names:
+        raise UserError(f"{path}: want films, got an empty list; get NIH's own")
+    return names
+
+
 def _years(text):
     """Return an age in years: of "58", "058Y", "010M" or "003D"; None above 120 or unreadable."""
     match = re.fullmatch(r"(\d+)([YMD]?)", text.strip())

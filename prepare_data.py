@@ -1,8 +1,9 @@
-"""Prepare ChestX-ray14: fetch it, check it, and resize every film once.
+"""Prepare ChestX-ray14: fetch it, check it, resize every film once, make NIH's split.
 
     python prepare_data.py download --data-dir ChestX-ray14 --weights
     python prepare_data.py check --data-dir ChestX-ray14
     python prepare_data.py cache --data-dir ChestX-ray14
+    python prepare_data.py split --data-dir ChestX-ray14
 
 Each can be stopped and started again at any point. `cache` ends with
 
@@ -10,7 +11,6 @@ Each can be stopped and started again at any point. `cache` ends with
 """
 
 import concurrent.futures
-import csv
 import hashlib
 import json
 import os
@@ -33,6 +33,7 @@ from dataset import (
 from download import LABELS, download
 from files import UserError, sha256, write_whole
 from loader import end_with_parent
+from nih_tables import read_data_entry, read_names
 
 FILM_EXTENSIONS = (".png", ".jpg", ".jpeg")
 # Rows between two notes of how far it has come; what is lost when it is stopped.
@@ -54,7 +55,7 @@ OFFICIAL = {
 
 def parse_args():
     parser = cli.ArgumentParser(__doc__)
-    parser.add_argument("action", choices=["download", "check", "cache"])
+    parser.add_argument("action", choices=["download", "check", "cache", "split"])
     parser.add_argument("--data-dir", default="ChestX-ray14", help="has images/ and labels/")
     # download
     parser.add_argument("--weights", action="store_true", help="published checkpoints as well")
@@ -64,7 +65,11 @@ def parse_args():
     parser.add_argument(
         "--no-verify", action="store_true", help="take a file whose digest is another"
     )
+    # split
+    parser.add_argument("--nih-lists", help="folder of NIH's two lists; default: --data-dir")
+    parser.add_argument("--seed", type=cli.natural_int, default=0, help="picks the val patients")
     # check
+    cli.add_split_argument(parser)
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     # check and cache
     parser.add_argument("--resize", type=cli.positive_int, default=256, help="side of the films")
@@ -85,9 +90,12 @@ def main():
             verify=not args.no_verify,
         )
     elif args.action == "check":
-        report = check(args.data_dir, args.num_workers)
+        lists = {split: cli.label_list(args, split) for split in REFERENCE}
+        report = check(args.data_dir, lists, args.num_workers)
         show_check(report, args.json)
         sys.exit(1 if report["problems"] else 0)
+    elif args.action == "split":
+        split_officially(args.data_dir, args.nih_lists or args.data_dir, args.seed)
     else:
         films = sorted_films(args.data_dir)
         if not films:
@@ -104,11 +112,56 @@ def sorted_films(data_dir):
     }
 
 
-def check(data_dir, workers):
+def split_officially(data_dir, nih_lists, seed):
+    """Write the label lists of NIH's own split: labels/official/{train,val,test}_list.txt.
+
+    An eighth of the patients of train_val_list.txt, drawn by seed, are for validation: the share
+    of films that the reference project has there.
+
+    Args:
+        data_dir: its labels/ has Data_Entry_2017_v2020.csv, and gets official/.
+        nih_lists: folder with train_val_list.txt and test_list.txt.
+        seed: whole number.
+
+    Raises:
+        UserError: a file is missing or broken, a film is not in the table, or a patient in both.
+    """
+    table = os.path.join(data_dir, "labels", "Data_Entry_2017_v2020.csv")
+    entries = read_data_entry(table)
+    train_val, test = (
+        read_names(os.path.join(nih_lists, name), entries, table)
+        for name in ("train_val_list.txt", "test_list.txt")
+    )
+    both = {patient(name) for name in train_val} & {patient(name) for name in test}
+    if both:
+        raise UserError(
+            f"{nih_lists}: want no patient in train_val_list.txt and test_list.txt, got {len(both)}"
+            f", {min(both)} among them; get NIH's own lists"
+        )
+    patients = sorted({patient(name) for name in train_val})
+    held_out = set(np.random.default_rng(seed).permutation(patients)[: round(len(patients) / 8)])
+    parts = {
+        "train": [name for name in train_val if patient(name) not in held_out],
+        "val": [name for name in train_val if patient(name) in held_out],
+        "test": test,
+    }
+    for part, names in parts.items():
+        path = os.path.join(data_dir, "labels", "official", f"{part}_list.txt")
+        with write_whole(path, "w") as file:
+            for name in names:
+                findings = entries[name].findings
+                flags = " ".join(str(int(finding in findings)) for finding in CLASS_NAMES)
+                file.write(f"{name} {flags}\n")
+        count = len({patient(name) for name in names})
+        print(f"wrote {path}: {len(names):,} films of {count:,} patients")
+
+
+def check(data_dir, paths, workers):
     """Compare a data folder with what is known of ChestX-ray14.
 
     Args:
         data_dir: with images/ and labels/.
+        paths: of the lists: dict from "train", "val" and "test".
         workers: number of processes that decode the films.
 
     Returns:
@@ -119,12 +172,9 @@ def check(data_dir, workers):
     """
     films = sorted_films(data_dir)
     lists, problems = {}, []
-    read = {
-        split: read_label_list(os.path.join(data_dir, "labels", f"{split}_list.txt"))
-        for split in REFERENCE
-    }
+    read = {split: read_label_list(path) for split, path in paths.items()}
     for split, (names, _) in read.items():
-        path = os.path.join(data_dir, "labels", f"{split}_list.txt")
+        path = paths[split]
         lists[split] = {
             "films": len(names),
             "patients": len({patient(name) for name in names}),
@@ -197,14 +247,12 @@ def _label_release(data_dir, read):
     path = os.path.join(data_dir, "labels", "Data_Entry_2017_v2020.csv")
     if not os.path.exists(path):
         return f"not known: no {path}"
-    with open(path, newline="", encoding="utf-8") as file:
-        findings = {row["Image Index"]: row["Finding Labels"] for row in csv.DictReader(file)}
+    entries = read_data_entry(path)
     differ = {split: 0 for split in read}
     for split, (names, labels) in read.items():
         for name, flags in zip(names, labels, strict=True):
             ours = {CLASS_NAMES[c] for c in np.flatnonzero(flags)}
-            theirs = set(findings.get(name, "").split("|")) - {"No Finding"}
-            differ[split] += ours != theirs
+            differ[split] += name not in entries or ours != entries[name].findings
     total = sum(differ.values())
     if total == 0:
         return "2020"

@@ -66,7 +66,7 @@ def write_report(folder, metrics, names, labels, probs, examples):
         examples: list of (index of a film, index of a class, film uint8 `[H, W]`, map `[h, w]`).
     """
     with rc_context(STYLE):
-        figures = {"auroc": _figure([(_draw_aurocs, metrics)], 1, (7, 5))}
+        figures = {"auroc": _figure([(_draw_aurocs, metrics)], 1, (4.5, 5.2))}
         for kind in KINDS:
             panels = [(_DRAW[kind], metrics, c, labels[:, c], probs[:, c]) for c in range(14)]
             figures[kind] = _figure(panels, 4, (10, 10))
@@ -76,7 +76,7 @@ def write_report(folder, metrics, names, labels, probs, examples):
                     file.write(_bytes(figure, form))
         panels = {
             kind: [
-                _address(_bytes(_figure([(_DRAW[kind], metrics, c, *column)], 1, (2.5, 2.4))))
+                _address(_bytes(_figure([(_DRAW[kind], metrics, c, *column)], 1, (2.2, 2.2))))
                 for c, column in enumerate(zip(labels.T, probs.T, strict=True))
             ]
             for kind in KINDS
@@ -149,7 +149,7 @@ def _draw_aurocs(axes, metrics):
     axes.invert_yaxis()
     axes.set_xlabel("AUROC")
     axes.set_xlim(None, 1)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.4, 1.1), ncols=3, frameon=False)
+    axes.figure.legend(loc="outside upper center", frameon=False)
 
 
 def _draw_roc(axes, metrics, c, labels, probs):
