@@ -169,7 +169,7 @@ class TenCrop(nn.Layer):
         return [
             view[:, :, top : top + size, left : left + size]
             for view in (images, images.flip([3]))
-            for top, left in self.places(*films.shape[2:])
+            for top, left in self.places(*images.shape[2:])
         ]
 
     def forward(self, films):

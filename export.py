@@ -1,0 +1,186 @@
+"""The network for other programs: films of 256 x 256 bytes in, 14 probabilities out.
+
+    python export.py film.png --weights pretrained_models/model_from_torch.pdparams --format onnx
+
+Scaling, normalisation and the ten crops are inside. The films are what it is checked on before it
+is written; it ends with
+
+    wrote exported/model_from_torch.onnx; largest difference from eval.py on 1 films: <number>
+"""
+
+import importlib.util
+import os
+import tempfile
+
+# Programs are saved in Paddle 3's own format; the older one, which cli asks for, has no sigmoid.
+os.environ["FLAGS_enable_pir_api"] = "1"  # noqa: SIM112
+
+import cli  # before Paddle
+
+import numpy as np
+import paddle
+import safetensors.numpy
+
+from dataset import CLASS_NAMES, read_film
+from files import UserError, sha256, write_json
+from inference import load_network
+from model import CheXNet, TenCrop, load_weights
+
+TOLERANCE = 1e-5
+# What paddle2onnx 2.1 writes and ONNX Runtime 1.17 and later reads.
+OPSET = 17
+
+
+class BatchedTenCrop(TenCrop):
+    """`TenCrop` with the crops in one batch: the network is in the program once, not ten times."""
+
+    def forward(self, films):
+        """Return the mean of the ten probabilities, as `TenCrop` does."""
+        probs = self.network(paddle.concat(self.crops(films)))  # [10 N, C]
+        return paddle.reshape(probs, [10, -1, probs.shape[1]]).mean(axis=0)
+
+
+def parse_args():
+    parser = cli.ArgumentParser(__doc__)
+    parser.add_argument("films", nargs="+", metavar="FILM", help="real films to check it on")
+    parser.add_argument("--weights", required=True)
+    parser.add_argument("--format", choices=["paddle", "onnx", "safetensors"], required=True)
+    parser.add_argument("--output-dir", default="exported")
+    parser.add_argument("--resize", type=cli.positive_int, default=256, help="side of a film")
+    parser.add_argument("--crop-size", type=cli.positive_int, default=224, help="side of a crop")
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    cli.check_sizes(args)
+    wanted = {"onnx": ["paddle2onnx", "onnx", "onnxruntime"]}.get(args.format, [])
+    missing = [name for name in wanted if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"--format onnx: want {missing[0]}, got a Python without it; "
+            "pip install paddle2onnx==2.1.0 onnx onnxruntime"
+        )
+    if args.format != "safetensors" and paddle.__version__.startswith("2"):
+        raise UserError(
+            f"--format {args.format}: want Paddle 3, got {paddle.__version__}, which cannot save "
+            "the crops; install another, or export safetensors"
+        )
+    cli.set_device("cpu")
+    pixels = np.stack([read_square(path, args.resize) for path in args.films])
+    network = CheXNet()
+    load_weights(network, args.weights)
+    network.eval()
+    with paddle.no_grad():
+        reference = TenCrop(load_network(args.weights, args.crop_size), args.crop_size)
+        expected = reference(paddle.to_tensor(pixels)).numpy()
+
+    metadata = {
+        "classes": ",".join(CLASS_NAMES),
+        "weights_sha256": sha256(args.weights),
+        "preprocessing": f"grey plane of the film, short side {args.resize} pixels (PIL, bilinear)",
+        "input": f"uint8 [N, 1, {args.resize}, {args.resize}]",
+        "output": f"float32 [N, 14], probabilities, mean of ten crops of {args.crop_size} pixels",
+        "notice": "not for clinical use",
+    }
+    if args.format == "safetensors":
+        metadata["input"] = f"float32 [N, 3, {args.crop_size}, {args.crop_size}], normalised"
+        metadata["output"] = "float32 [N, 14], probabilities"
+    stem = os.path.splitext(os.path.basename(args.weights))[0]
+    os.makedirs(args.output_dir, exist_ok=True)
+    # On the same disk, so that what has passed takes its name in one step.
+    with tempfile.TemporaryDirectory(dir=args.output_dir) as folder:
+        path = os.path.join(folder, stem)
+        layer = BatchedTenCrop(network, args.crop_size)
+        layer.eval()
+        written, probs = EXPORTS[args.format](layer, path, pixels, metadata)
+        difference = float(np.abs(probs - expected).max())
+        if not difference <= TOLERANCE:
+            raise UserError(
+                f"{args.format}: want predictions within {TOLERANCE} of eval.py's, got "
+                f"{difference:.1e}; nothing is written, please report it"
+            )
+        for name in written:
+            os.replace(os.path.join(folder, name), os.path.join(args.output_dir, name))
+    print(
+        f"wrote {os.path.join(args.output_dir, written[0])}; largest difference from eval.py on "
+        f"{len(pixels)} films: {difference:.1e}"
+    )
+
+
+def read_square(path, side):
+    """Read a film that is square, as all of this data set are: uint8 `[1, side, side]`."""
+    film = read_film(path, side)
+    if film.shape != (1, side, side):
+        height, width = film.shape[1:]
+        raise UserError(f"{path}: want a square film, got {width} x {height}; give another")
+    return film
+
+
+def export_paddle(layer, path, pixels, metadata):
+    """Save a program for Paddle Inference; return the files' names and what it predicts."""
+    spec = paddle.static.InputSpec([None, *pixels.shape[1:]], "uint8", "films")
+    paddle.jit.save(layer, path, input_spec=[spec])
+    write_json(f"{path}.metadata.json", metadata)
+    config = paddle.inference.Config(f"{path}.json", f"{path}.pdiparams")
+    config.disable_glog_info()
+    config.disable_gpu()
+    predictor = paddle.inference.create_predictor(config)
+    films = predictor.get_input_handle(predictor.get_input_names()[0])
+    films.copy_from_cpu(pixels)
+    predictor.run()
+    probs = predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
+    stem = os.path.basename(path)
+    return [f"{stem}.json", f"{stem}.pdiparams", f"{stem}.metadata.json"], probs
+
+
+def export_onnx(layer, path, pixels, metadata):
+    """Save an ONNX model; return the file's name and what ONNX Runtime predicts with it."""
+    import onnx
+    import onnxruntime
+    import paddle2onnx
+
+    export_paddle(layer, path, pixels, metadata)
+    target = f"{path}.onnx"
+    paddle2onnx.export(
+        f"{path}.json", f"{path}.pdiparams", target, opset_version=OPSET, optimize_tool="None"
+    )
+    model = onnx.load(target)
+    graph = model.graph
+    old = graph.output[0].name
+    for node in graph.node:
+        node.output[:] = ["probabilities" if name == old else name for name in node.output]
+    graph.output[0].name = "probabilities"
+    for value in (graph.input[0], graph.output[0]):
+        value.type.tensor_type.shape.dim[0].dim_param = "N"
+    # Constants that nothing reads, of which ONNX Runtime would warn one by one.
+    read = {name for node in graph.node for name in node.input}
+    kept = [node for node in graph.node if node.op_type != "Constant" or node.output[0] in read]
+    del graph.node[:]
+    graph.node.extend(kept)
+    onnx.helper.set_model_props(model, metadata)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, target)
+    session = onnxruntime.InferenceSession(target, providers=["CPUExecutionProvider"])
+    (probs,) = session.run(["probabilities"], {"films": pixels})
+    return [os.path.basename(target)], probs
+
+
+def export_safetensors(layer, path, pixels, metadata):
+    """Save the weights alone; return the file's name and what the network predicts with them."""
+    target = f"{path}.safetensors"
+    state = {name: tensor.numpy() for name, tensor in layer.network.state_dict().items()}
+    with open(target, "wb") as file:
+        file.write(safetensors.numpy.save(state, metadata))
+    network = CheXNet()
+    load_weights(network, target)
+    network.eval()
+    with paddle.no_grad():
+        probs = TenCrop(network, layer.size)(paddle.to_tensor(pixels)).numpy()
+    return [os.path.basename(target)], probs
+
+
+EXPORTS = {"paddle": export_paddle, "onnx": export_onnx, "safetensors": export_safetensors}
+
+if __name__ == "__main__":
+    cli.run(main)
