@@ -33,6 +33,7 @@ def main():
     parser.add_argument("--thresholds")
     args = parser.parse_args()
 
+    paddle.disable_static()  # a mode that each thread has for itself; Streamlit starts new ones
     st.set_page_config(page_title="CheXNet in PaddlePaddle", layout="wide")
     st.title("CheXNet in PaddlePaddle")
     st.warning("**Not for clinical use.** No output of this page may guide the care of a person.")

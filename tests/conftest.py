@@ -1,7 +1,9 @@
 """Shared by all tests: a small phantom data set, the scripts as real processes, the real films."""
 
+import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -37,6 +39,37 @@ def script():
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """A headless Chromium, driven by Selenium; it notes every request and console message."""
+    webdriver = pytest.importorskip("selenium.webdriver")
+    programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
+    if None in programs:
+        pytest.skip("no chromium and chromedriver: apt-get install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = programs[0]
+    words = "headless=new no-sandbox disable-gpu no-first-run disable-background-networking "
+    words += "disable-component-update disable-sync disable-quic disable-dev-shm-usage "
+    words += f"window-size=1280,900 user-data-dir={tmp_path_factory.mktemp('browser')}"
+    for word in words.split():
+        options.add_argument(f"--{word}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    service = webdriver.chrome.service.Service(programs[1])
+    driver = webdriver.Chrome(options=options, service=service)
+    yield driver
+    driver.quit()
+
+
+def requests_of(browser):
+    """Return the addresses that a browser has asked for since the last call."""
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    return [
+        event["params"]["request"]["url"]
+        for event in events
+        if event["method"] == "Network.requestWillBeSent"
+    ]
 
 
 @pytest.fixture

@@ -1,3 +1,4 @@
+import gzip
 import json
 import os
 import pathlib
@@ -10,10 +11,11 @@ import numpy as np
 import pytest
 from conftest import ROOT, link_films, tree
 
-from dataset import ChestXray14, RandomCropFlip, read_film
+from dataset import ChestXray14, RandomCropFlip, patient, read_film, read_label_list
 from loader import FilmLoader
 
 CACHE = "cache_256"
+PARTS = ("train", "val", "test")
 
 
 @pytest.fixture
@@ -135,3 +137,100 @@ def test_a_folder_without_films_is_an_error(fails, tmp_path):
     assert "want films in images/" in fails("prepare_data.py", "cache", "--data-dir", tmp_path)
     nowhere = pathlib.Path(tmp_path) / "nowhere"
     assert "nowhere" in fails("prepare_data.py", "cache", "--data-dir", nowhere)
+
+
+def nih_split(folder, train_val, test):
+    """A folder as NIH gives it: a table of all films, and two lists of names."""
+    (folder / "labels").mkdir(parents=True)
+    header = "Image Index,Finding Labels,Patient Age,Patient Gender,View Position\n"
+    rows = [f"{name},Mass|Edema,50,F,PA\n" for name in [*train_val, *test]]
+    table = folder / "labels" / "Data_Entry_2017_v2020.csv"
+    table.write_text(header + "".join(rows).replace("Mass|Edema", "No Finding", 1))
+    (folder / "train_val_list.txt").write_text("\n".join(train_val))
+    (folder / "test_list.txt").write_text("\n".join(test))
+    return folder
+
+
+def names_of(patients, films):
+    return [f"{person:08}_{n:03}.png" for person in patients for n in range(films)]
+
+
+def test_the_official_split_keeps_patients_whole(script, fails, tmp_path):
+    folder = nih_split(tmp_path / "nih", names_of(range(40), 3), names_of(range(50, 55), 2))
+    result = script("prepare_data.py", "split", "--data-dir", folder)
+    assert result.returncode == 0, result.stderr
+    official = folder / "labels" / "official"
+    lists = {part: read_label_list(official / f"{part}_list.txt") for part in PARTS}
+    people = {part: {patient(name) for name in names} for part, (names, _) in lists.items()}
+    assert [len(people[part]) for part in PARTS] == [35, 5, 5]  # an eighth of 40
+    assert [len(lists[part][0]) for part in PARTS] == [105, 15, 10]
+    assert not people["train"] & people["val"]
+    assert set(lists["train"][0]) | set(lists["val"][0]) == set(names_of(range(40), 3))
+    assert lists["test"][0] == names_of(range(50, 55), 2)
+    # Mass and Edema on all films but the first.
+    flags = {tuple(row) for row in lists["test"][1]}
+    assert flags == {(0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0)}
+    assert sum(int(row.any()) for part in PARTS for row in lists[part][1]) == 129
+    # Another seed, other patients; the same, the same.
+    first = (official / "val_list.txt").read_text()
+    script("prepare_data.py", "split", "--data-dir", folder, "--seed", 1)
+    assert (official / "val_list.txt").read_text() != first
+    script("prepare_data.py", "split", "--data-dir", folder, "--seed", 0)
+    assert (official / "val_list.txt").read_text() == first
+    # A patient on both sides is no split.
+    (folder / "test_list.txt").write_text(names_of([3], 1)[0])
+    error = fails("prepare_data.py", "split", "--data-dir", folder)
+    assert "want no patient in train_val_list.txt and test_list.txt, got 1, 00000003" in error
+    assert (official / "val_list.txt").read_text() == first
+
+
+def test_the_scripts_take_the_official_lists(script, fails, phantoms, random_weights, tmp_path):
+    data = link_films(phantoms, tmp_path / "data")
+    words = ["--data-dir", data, "--weights", random_weights, "--split", "official"]
+    words += ["--resize", 72, "--crop-size", 64, "--batch-size", 8]
+    error = fails("eval.py", *words)
+    missing = data / "labels" / "official" / "test_list.txt"
+    assert error.startswith(f"error: {missing}: want a list of the official split")
+    assert error.endswith(f"python prepare_data.py split --data-dir {data}")
+    parts = {part: read_label_list(data / "labels" / f"{part}_list.txt")[0] for part in PARTS}
+    nih_split(tmp_path / "nih", parts["train"] + parts["val"], parts["test"])
+    table = tmp_path / "nih" / "labels" / "Data_Entry_2017_v2020.csv"
+    table.rename(data / "labels" / table.name)
+    lists = ["--nih-lists", tmp_path / "nih"]
+    assert script("prepare_data.py", "split", "--data-dir", data, *lists).returncode == 0
+    result = script("eval.py", *words, "--output-dir", tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["test_list"]["path"] == str(missing)
+    assert metrics["positives"]["Mass"] == 12  # every one of these, by that table
+    words += ["--save-dir", tmp_path / "save", "--log-dir", tmp_path / "logs", "--epochs", 1]
+    result = script("train.py", *words)
+    assert result.returncode == 0, result.stderr
+    config = json.loads((tmp_path / "save" / "config.json").read_text())
+    assert config["train_list"] == str(data / "labels" / "official" / "train_list.txt")
+
+
+def test_nih_s_own_split(shared, script, tmp_path):
+    folder = tmp_path / "nih"
+    (folder / "labels").mkdir(parents=True)
+    packed = shared / "labels" / "Data_Entry_2017_v2020.csv.gz"
+    table = gzip.decompress(packed.read_bytes())
+    (folder / "labels" / packed.stem).write_bytes(table)
+    train_val = (shared / "labels" / "official_train_val_list.txt").read_text()
+    (folder / "train_val_list.txt").write_text(train_val)
+    names = [line.split(",")[0] for line in table.decode().splitlines()[1:]]
+    test = sorted(set(names) - set(train_val.split()))
+    (folder / "test_list.txt").write_text("\n".join(test))
+    result = script("prepare_data.py", "split", "--data-dir", folder)
+    counts = [line.split(": ")[1] for line in result.stdout.splitlines()]
+    # 86,524 films of 28,008 patients, and 25,596 of 2,797: NIH's split.
+    assert counts == [
+        "75,830 films of 24,507 patients",
+        "10,694 films of 3,501 patients",
+        "25,596 films of 2,797 patients",
+    ]
+    (folder / "images").mkdir()
+    words = ["--split", "official", "--data-dir", folder, "--json"]
+    report = json.loads(script("prepare_data.py", "check", *words).stdout)
+    assert (report["split"], report["label_release"]) == ("official", "2020")
+    assert not [problem for problem in report["problems"] if "patients are in" in problem]

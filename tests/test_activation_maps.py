@@ -1,0 +1,115 @@
+import numpy as np
+import paddle
+import pytest
+from paddle import nn
+
+from activation_maps import TenCropMaps, heat_map, resize_map
+from files import UserError
+from inference import CPUPredictor
+from model import CheXNet, TenCrop, load_weights
+
+
+class Brightness(nn.Layer):
+    """A network whose maps are known: it speaks for a finding where the film is bright."""
+
+    def features(self, images):
+        return nn.functional.avg_pool2d(images[:, :1], kernel_size=8)
+
+    def classify(self, features):
+        return nn.functional.sigmoid(features.mean(axis=[2, 3]))
+
+    def class_maps(self, features):
+        return features
+
+    def forward(self, images):
+        return self.classify(self.features(images))
+
+
+@pytest.fixture(scope="module")
+def network(random_weights):
+    network = CheXNet()
+    load_weights(network, str(random_weights))
+    network.eval()
+    return network
+
+
+@pytest.fixture(scope="module")
+def films():
+    blocks = np.random.default_rng(7).integers(0, 256, (2, 1, 9, 9), np.uint8)
+    return paddle.to_tensor(blocks.repeat(8, axis=2).repeat(8, axis=3))  # [2, 1, 72, 72]
+
+
+def test_a_map_s_mean_and_the_bias_are_the_logit(network):
+    paddle.seed(1)
+    images = paddle.randn([2, 3, 64, 64])
+    with paddle.no_grad():
+        features = network.features(images)
+        assert features.shape == [2, 1024, 2, 2]
+        maps = network.class_maps(features).numpy()
+        probs = network(images).numpy()
+        np.testing.assert_array_equal(network.classify(features).numpy(), probs)
+    logits = maps.mean(axis=(2, 3)) + network.densenet121.out[0].bias.numpy()
+    np.testing.assert_allclose(1 / (1 + np.exp(-logits)), probs, atol=1e-6)
+    assert probs.std(axis=0).max() > 1e-4
+
+
+def test_probabilities_are_ten_crop_s(network, films):
+    with paddle.no_grad():
+        expected = TenCrop(network, 64)(films).numpy()
+        probs, maps = TenCropMaps(network, 64)(films)
+    np.testing.assert_allclose(probs.numpy(), expected, atol=1e-7)
+    assert maps.shape == [2, 14, 72, 72]
+
+
+def test_the_predictor_draws_the_network_s_maps(network, films):
+    with paddle.no_grad():
+        expected = TenCropMaps(network, 64)(films)[1].numpy()
+        maps = TenCropMaps(CPUPredictor(network, 64), 64)(films)[1].numpy()
+    assert np.abs(maps - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
+# Near each corner, left of the middle and right of it: a crop or mirror image that is put back in
+# the wrong place leaves light where there is none.
+@pytest.mark.parametrize("top, left", [(0, 0), (0, 56), (56, 0), (56, 56), (24, 8), (24, 40)])
+def test_what_is_bright_on_the_film_is_bright_on_the_map(top, left):
+    film = np.zeros((1, 1, 72, 72), np.uint8)
+    film[:, :, top : top + 16, left : left + 16] = 255
+    _, maps = TenCropMaps(Brightness(), 64)(paddle.to_tensor(film))
+    activation = maps.numpy()[0, 0]
+    y, x = np.unravel_index(np.argmax(activation), activation.shape)
+    assert top <= y < top + 16 and left <= x < left + 16
+    # Where no cell of 8 pixels, of any crop, has seen it, nor its neighbour: as dark as can be.
+    far = np.ones((72, 72), bool)
+    far[max(0, top - 16) : top + 32, max(0, left - 16) : left + 32] = False
+    assert activation[far].max() == pytest.approx(activation.min(), abs=1e-5)
+
+
+def test_a_film_that_is_the_same_everywhere_has_such_a_map():
+    film = paddle.full([1, 1, 73, 72], 90, "uint8")  # and a centre that is off by half a pixel
+    activation = TenCropMaps(Brightness(), 64)(film)[1].numpy()
+    np.testing.assert_allclose(activation, activation.flat[0], rtol=1e-5)
+
+
+def test_crops_that_leave_a_part_out_are_refused():
+    with pytest.raises(UserError, match="want crops that cover a film of 72 x 72 pixels, got 30"):
+        TenCropMaps(Brightness(), 30)(paddle.zeros([1, 1, 72, 72], "uint8"))
+
+
+def test_a_map_stretched_to_the_film_keeps_its_values_in_place():
+    activation = np.array([[0, 1], [2, 3]], np.float32)
+    stretched = resize_map(activation, 8, 4)
+    assert stretched.shape == (4, 8)
+    assert [stretched[0, 0], stretched[0, -1], stretched[-1, 0], stretched[-1, -1]] == [0, 1, 2, 3]
+
+
+def test_the_picture_is_the_film_beside_its_map():
+    film = np.random.default_rng(0).integers(0, 256, (40, 48), np.uint8)
+    picture = np.asarray(heat_map(film, np.eye(5)))
+    assert picture.shape == (40, 96, 3)
+    for channel in range(3):
+        np.testing.assert_array_equal(picture[:, :48, channel], film)
+    red_over_blue = picture[:, 48:, 0].astype(int) - picture[:, 48:, 2]
+    assert red_over_blue[0, 0] > 50  # bright on the map: yellow
+    # Nowhere bright, nowhere coloured: the film, dimmed to 70 %.
+    dark = np.asarray(heat_map(film, np.zeros((5, 5))))[:, 48:, 1]
+    np.testing.assert_allclose(dark, film * 0.7, atol=0.51)

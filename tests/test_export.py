@@ -1,0 +1,135 @@
+"""export.py as a command, what it writes as other programs read it, and hubconf.py."""
+
+import json
+
+import numpy as np
+import paddle
+import pytest
+from conftest import ROOT, tree
+
+from dataset import CLASS_NAMES, read_film, read_label_list
+from files import UserError, sha256
+from predictions import read_predictions
+
+SMALL = ["--resize", 72, "--crop-size", 64]
+NEEDS_PADDLE_3 = pytest.mark.skipif(
+    paddle.__version__.startswith("2"), reason="Paddle 2.6 cannot save the crops"
+)
+
+
+@pytest.fixture(scope="module")
+def films(phantoms):
+    names, _ = read_label_list(phantoms / "labels" / "test_list.txt")
+    return [phantoms / "images" / name for name in names[:3]]
+
+
+@pytest.fixture(scope="module")
+def expected(script, phantoms, random_weights, tmp_path_factory):
+    """The probabilities that eval.py gives these films."""
+    folder = tmp_path_factory.mktemp("eval")
+    words = ["--data-dir", phantoms, "--weights", random_weights, *SMALL, "--output-dir", folder]
+    result = script("eval.py", *words)
+    assert result.returncode == 0, result.stderr
+    names, _ = read_label_list(phantoms / "labels" / "test_list.txt")
+    return read_predictions(folder / "predictions.csv", names)[:3]
+
+
+@pytest.fixture
+def exported(script, films, random_weights, tmp_path):
+    def export(form):
+        words = ["--weights", random_weights, "--format", form, "--output-dir", tmp_path, *SMALL]
+        result = script("export.py", *films, *words)
+        assert result.returncode == 0, result.stderr
+        last = result.stdout.splitlines()[-1]
+        assert last.startswith(f"wrote {tmp_path}/random.")
+        assert "largest difference from eval.py on 3 films: " in last
+        return tmp_path
+
+    return export
+
+
+def check_metadata(metadata, weights):
+    assert metadata["classes"].split(",") == list(CLASS_NAMES)
+    assert metadata["weights_sha256"] == sha256(weights)
+    assert "short side 72" in metadata["preprocessing"]
+
+
+@NEEDS_PADDLE_3
+def test_paddle_inference_gives_eval_s_predictions(exported, films, expected, random_weights):
+    folder = exported("paddle")
+    names = [f"random.{end}" for end in ("json", "metadata.json", "pdiparams")]
+    assert tree(folder) == names
+    config = paddle.inference.Config(str(folder / names[0]), str(folder / names[2]))
+    config.disable_gpu()
+    predictor = paddle.inference.create_predictor(config)
+    (name,) = predictor.get_input_names()
+    for film, row in zip(films, expected, strict=True):  # one at a time: any batch size goes
+        predictor.get_input_handle(name).copy_from_cpu(read_film(film, 72)[np.newaxis])
+        predictor.run()
+        (output,) = predictor.get_output_names()
+        probs = predictor.get_output_handle(output).copy_to_cpu()
+        assert np.abs(probs - row).max() <= 1e-5
+    check_metadata(json.loads((folder / names[1]).read_text()), random_weights)
+
+
+@NEEDS_PADDLE_3
+def test_onnx_runtime_gives_eval_s_predictions(exported, films, expected, random_weights):
+    onnx = pytest.importorskip("onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("paddle2onnx")
+    folder = exported("onnx")
+    assert tree(folder) == ["random.onnx"]
+    session = onnxruntime.InferenceSession(folder / "random.onnx")
+    (given,), (taken,) = session.get_inputs(), session.get_outputs()
+    assert (given.name, given.type, given.shape) == ("films", "tensor(uint8)", ["N", 1, 72, 72])
+    assert (taken.name, taken.shape) == ("probabilities", ["N", 14])
+    pixels = np.stack([read_film(film, 72) for film in films])
+    for count in (1, 3):
+        (probs,) = session.run(None, {"films": pixels[:count]})
+        difference = np.abs(probs - expected[:count]).max()
+        print(f"{count} films: largest difference {difference:.1e}")
+        assert difference <= 1e-5
+    props = onnx.load(folder / "random.onnx").metadata_props
+    check_metadata({prop.key: prop.value for prop in props}, random_weights)
+
+
+def test_safetensors_are_the_same_weights(exported, script, phantoms, expected, random_weights):
+    safetensors = pytest.importorskip("safetensors")
+    folder = exported("safetensors")
+    path = folder / "random.safetensors"
+    assert tree(folder) == ["random.safetensors"]
+    with safetensors.safe_open(path, "numpy") as file:
+        check_metadata(file.metadata(), random_weights)
+    words = ["--data-dir", phantoms, "--weights", path, *SMALL, "--output-dir", folder / "result"]
+    assert script("eval.py", *words).returncode == 0
+    names, _ = read_label_list(phantoms / "labels" / "test_list.txt")
+    probs = read_predictions(folder / "result" / "predictions.csv", names)[:3]
+    np.testing.assert_array_equal(probs, expected)
+
+
+def test_what_cannot_be_exported_leaves_nothing(fails, films, random_weights, tmp_path):
+    words = ["--format", "safetensors", "--output-dir", tmp_path / "out", *SMALL]
+    error = fails("export.py", films[0], "--weights", tmp_path / "none.pdparams", *words)
+    assert "want a weight file, got nothing there" in error
+    error = fails("export.py", tmp_path / "none.png", "--weights", random_weights, *words)
+    assert "none.png: want a film, got no such file" in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_paddle_hub_gives_the_network(random_weights, films, expected, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # from anywhere
+    folder = str(ROOT)
+    assert paddle.hub.list(folder, source="local") == ["chexnet"]
+    assert "Not for clinical use" in paddle.hub.help(folder, "chexnet", source="local")
+    network = paddle.hub.load(folder, "chexnet", source="local", weights=str(random_weights))
+    assert not network.training
+    probs = network(paddle.zeros([2, 3, 64, 64])).numpy()
+    assert probs.shape == (2, 14) and ((probs > 0) & (probs < 1)).all()
+    load = {"source": "local", "ten_crop": True, "weights": str(random_weights)}
+    network = paddle.hub.load(folder, "chexnet", **load)
+    network.size = 64
+    pixels = paddle.to_tensor(np.stack([read_film(film, 72) for film in films]))
+    with paddle.no_grad():
+        assert np.abs(network(pixels).numpy() - expected).max() <= 1e-5
+    with pytest.raises(UserError, match="want a weight file"):
+        paddle.hub.load(folder, "chexnet", source="local", weights="none.pdparams")
