@@ -40,12 +40,11 @@ test: lint
 test-paddle26:
 	test -x .venv26/bin/python || $(PYTHON) -m venv .venv26
 	.venv26/bin/python -m pip install --quiet --retries 1 setuptools paddlepaddle==2.6.2 'numpy<2' \
-	    $$(grep -hE '^(pillow|safetensors|scikit-learn|scipy|tqdm)' requirements-cpu.txt) -r requirements-dev.txt
+	    $$(grep -hE '^(jinja2|matplotlib|pillow|safetensors|scikit-learn|scipy|tqdm)' requirements-cpu.txt) -r requirements-dev.txt
 	.venv26/bin/python -m pytest -q -n 2 --dist loadfile tests
 
 # Side by side with PyTorch and the earlier port, on the films of ../shared/sample: about 15 minutes.
 bench: $(VENV)/installed-dev
-	$(RUN) -m pip install --quiet --retries 1 onnx onnxruntime
 	$(RUN) benchmarks/bench.py
 
 lint: $(VENV)/installed-dev
