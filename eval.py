@@ -32,11 +32,10 @@ from dataset import CLASS_NAMES, CenterCrop, ChestXray14, patient, read_film, re
 from files import UserError, sha256, write_json
 from inference import CPUPredictor, has_bfloat16
 from loader import FilmLoader
-from localization import OVERLAPS
 from metrics import Predictions
 from model import AutoCast, CheXNet, TenCrop, load_weights
 from nih_tables import BOX_GRID, read_boxes, read_data_entry, subgroups
-from operating_points import RATES, choose_thresholds
+from operating_points import choose_thresholds
 from predictions import read_predictions, write_predictions
 from report import choose_examples, write_report
 from results import (
@@ -45,6 +44,13 @@ from results import (
     measure_localization,
     measure_subgroups,
     measure_thresholds,
+)
+from tables import (
+    show_aurocs,
+    show_difference,
+    show_localization,
+    show_subgroups,
+    show_thresholds,
 )
 
 
@@ -303,100 +309,11 @@ def compare(args):
     names, labels = read_label_list(args.test_list)
     a, b = (read_predictions(path, names) for path in args.compare)
     figures = measure_difference(names, labels, a, b, args.bootstrap, args.seed)
-    print(
-        f"AUROC of {args.compare[0]} less that of {args.compare[1]}, {len(names)} films of "
-        f"{figures['patients']} patients; 95 % interval by {args.bootstrap} resamples; DeLong's p"
-    )
-    intervals = figures.get("difference_95_percent", {})
-    for name, value in figures["difference"].items():
-        p = shown(figures["delong_p"][name], ".3g")
-        print(f"{name:<18} {shown(value, '+.4f')}{between(intervals.get(name), '+.4f')}  p = {p}")
-    mean = shown(figures["mean_difference"], "+.4f")
-    print(f"{'mean':<18} {mean}{between(figures.get('mean_difference_95_percent'), '+.4f')}")
+    show_difference(figures, *args.compare)
     if args.output_dir:
         paths = dict(zip("ab", args.compare, strict=True))
         sources = {key: {"path": path, "sha256": sha256(path)} for key, path in paths.items()}
         write_json(os.path.join(args.output_dir, "comparison.json"), sources | figures)
-
-
-def show_aurocs(metrics):
-    """Print the table: AUROCs on stdout, as the contract has them, then intervals on stderr."""
-    aurocs, mean = metrics["auroc"], metrics["auroc_mean"]
-    defined = metrics["auroc_mean_over"]
-    print("The final AUROCs: ")
-    partial = "" if defined == len(aurocs) else f" (over {defined} of {len(aurocs)} classes)"
-    print(f"The average AUROC is {shown(mean, '.3f')}{partial}")
-    for name, value in aurocs.items():
-        print(f"The AUROC of {name} is {shown(value)}", flush=True)
-    if "bootstrap" in metrics:
-        say(
-            f"95 % intervals, {metrics['bootstrap']['resamples']} resamples of "
-            f"{metrics['patients']} patients:"
-        )
-        for name, value in aurocs.items():
-            say(f"  {name:<18} {shown(value, '.4f')}{between(metrics['auroc_95_percent'][name])}")
-        say(f"  {'mean':<18} {shown(mean, '.4f')}{between(metrics['auroc_mean_95_percent'])}")
-
-
-def show_thresholds(figures):
-    """Print what the thresholds give."""
-    say(f"at thresholds from {figures['from']['path']} ({figures['rule']}):")
-    say(f"  {'':<18} threshold" + "".join(f"  {rate:<24}" for rate in RATES))
-    for name, threshold in figures["threshold"].items():
-        cells = [
-            f"{shown(figures[rate][name], '.3f')}"
-            f"{between(figures.get(f'{rate}_95_percent', {}).get(name), '.3f')}"
-            for rate in RATES
-        ]
-        say(f"  {name:<18} {shown(threshold, '9.6f')}" + "".join(f"  {c:<24}" for c in cells))
-
-
-def show_subgroups(figures):
-    """Print the mean AUROC of each group."""
-    say("average AUROC by group (each over the classes that are defined there):")
-    for kind, groups in figures.items():
-        for group, metrics in groups.items():
-            of = f"{metrics['auroc_mean_over']} classes, {metrics['images']} films"
-            mean = shown(metrics["auroc_mean"], ".4f")
-            interval = between(metrics.get("auroc_mean_95_percent"))
-            say(f"  {kind} {group:<12} {mean}{interval}  {of}")
-
-
-def show_localization(figures):
-    """Print pointing game and accuracies, class by class."""
-    table = figures["by_class"]
-    say(
-        f"heat maps against {table['all']['boxes']} boxes of {figures['boxes']['path']}, on "
-        f"{figures['films']} test films:"
-    )
-    say(
-        f"  {'':<18} boxes  pointing game (by chance)"
-        + "".join(f"  IoU>{t}" for t in OVERLAPS)
-        + "".join(f"  IoBB>{t}" for t in OVERLAPS)
-    )
-    for name, row in table.items():
-        cells = [f"  {row['iou']['accuracy'][str(t)]:7.3f}" for t in OVERLAPS]
-        cells += [f"  {row['iobb']['accuracy'][str(t)]:8.3f}" for t in OVERLAPS]
-        pointing = f"{row['pointing_game']:.3f} ({row['pointing_by_chance']:.3f})"
-        say(f"  {name:<18} {row['boxes']:5}  {pointing:<25}" + "".join(cells))
-
-
-def say(line):
-    """Print what is not the table itself: on stderr."""
-    print(line, file=sys.stderr)
-
-
-def shown(value, form=""):
-    """Return a number as text; what is not defined is nan."""
-    return format(float("nan") if value is None else value, form)
-
-
-def between(interval, form=".4f"):
-    """Return an interval as text in brackets; nothing where none was asked for."""
-    if interval is None:
-        return ""
-    low, high = interval
-    return f"  ({shown(low, form)} to {shown(high, form)})"
 
 
 if __name__ == "__main__":
