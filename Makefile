@@ -34,14 +34,14 @@ demo: $(VENV)/installed demo/data/labels/test_list.txt
 	@echo "These films are cartoons: the figures show that the network learns, nothing about patients."
 
 test: lint
-	$(RUN) -m pytest -q -n 2 --dist loadfile tests
+	$(RUN) -m pytest -q -n 2 --dist worksteal tests
 
 # The last GPU wheel on the public index is Paddle 2.6.2, built against NumPy 1; this is its CPU twin.
 test-paddle26:
 	test -x .venv26/bin/python || $(PYTHON) -m venv .venv26
 	.venv26/bin/python -m pip install --quiet --retries 1 setuptools paddlepaddle==2.6.2 'numpy<2' \
 	    $$(grep -hE '^(jinja2|matplotlib|pillow|safetensors|scikit-learn|scipy|tqdm)' requirements-cpu.txt) -r requirements-dev.txt
-	.venv26/bin/python -m pytest -q -n 2 --dist loadfile tests
+	.venv26/bin/python -m pytest -q -n 2 --dist worksteal tests
 
 # Side by side with PyTorch and the earlier port, on the films of ../shared/sample: about 15 minutes.
 bench: $(VENV)/installed-dev

@@ -53,22 +53,25 @@ class TenCropMaps(nn.Layer):
                 f"--crop-size: want crops that cover a film of {width} x {height} pixels, got "
                 f"{size}; heat maps need a larger one"
             )
-        crops = self.ten_crop.crops(films)
-        probs, maps = [], 0
-        for mirrored in (False, True):
-            total = 0
-            for crop, (top, left) in zip(crops[mirrored * 5 :], places, strict=False):
-                features = self.network.features(crop)
-                probs.append(self.network.classify(features))
-                crop_maps = nn.functional.interpolate(
-                    self.network.class_maps(features), size=[size, size], mode="bilinear"
-                )
-                around = [left, width - size - left, top, height - size - top]
-                total = total + nn.functional.pad(crop_maps, around)
-            maps = maps + (total.flip([3]) if mirrored else total)
+        features = self.network.features(paddle.concat(self.ten_crop.crops(films)))
+        probs = paddle.stack(paddle.split(self.network.classify(features), 10), axis=1)
+        crop_maps = paddle.split(
+            nn.functional.interpolate(
+                self.network.class_maps(features), size=[size, size], mode="bilinear"
+            ),
+            10,
+        )  # ten of [N, C, size, size]
+        halves = []  # of the film and of its mirror image
+        for half in (crop_maps[:5], crop_maps[5:]):
+            padded = [
+                nn.functional.pad(crop_map, [left, width - size - left, top, height - size - top])
+                for crop_map, (top, left) in zip(half, places, strict=True)
+            ]
+            halves.append(paddle.add_n(padded))
+        maps = halves[0] + halves[1].flip([3])
         # The five places are their own mirror image but for a centre that is off by a pixel.
         maps = maps / paddle.to_tensor(covered + covered[:, ::-1])
-        return paddle.stack(probs, axis=1).mean(axis=1), maps
+        return probs.mean(axis=1), maps  # [N, 10, C] -> [N, C]
 
 
 def resize_map(activation, width, height):

@@ -66,17 +66,27 @@ def write_report(folder, metrics, names, labels, probs, examples):
         examples: list of (index of a film, index of a class, film uint8 `[H, W]`, map `[h, w]`).
     """
     with rc_context(STYLE):
-        figures = {"auroc": _figure([(_draw_aurocs, metrics)], 1, (4.5, 5.2))}
-        for kind in KINDS:
-            panels = [(_DRAW[kind], metrics, c, labels[:, c], probs[:, c]) for c in range(14)]
-            figures[kind] = _figure(panels, 4, (10, 10))
+        figures = {"auroc": Figure((4.5, 5.2), layout="constrained")}
+        _draw_aurocs(figures["auroc"].subplots(), metrics)
+        for kind, draw in _DRAW.items():
+            # Fixed margins: fitting them takes longer than all else.
+            figures[kind] = Figure((10, 10))
+            margins = {"left": 0.06, "right": 0.98, "bottom": 0.06, "top": 0.95}
+            grid = figures[kind].subplots(
+                4, 4, gridspec_kw={**margins, "wspace": 0.4, "hspace": 0.7}
+            )
+            for c, axes in enumerate(grid.flat):
+                if c < len(CLASS_NAMES):
+                    draw(axes, metrics, c, labels[:, c], probs[:, c])
+                else:
+                    axes.axis("off")
         for name, figure in figures.items():
             for form in ("svg", "png"):
                 with write_whole(os.path.join(folder, "figures", f"{name}.{form}")) as file:
                     file.write(_bytes(figure, form))
         panels = {
             kind: [
-                _address(_bytes(_figure([(_DRAW[kind], metrics, c, *column)], 1, (2.2, 2.2))))
+                _address(_bytes(_panel(_DRAW[kind], metrics, c, *column)))
                 for c, column in enumerate(zip(labels.T, probs.T, strict=True))
             ]
             for kind in KINDS
@@ -121,15 +131,10 @@ def _example(names, labels, probs, film, c, pixels, activation):
     }
 
 
-def _figure(panels, columns, size):
-    """Draw panels, each a function and what it takes after its axes, in rows of so many."""
-    figure = Figure(size, layout="constrained")
-    rows = -(-len(panels) // columns)
-    grid = figure.subplots(rows, columns, squeeze=False).flat
-    for axes, (draw, *arguments) in zip(grid, panels, strict=False):
-        draw(axes, *arguments)
-    for axes in list(grid)[len(panels) :]:
-        axes.axis("off")
+def _panel(draw, *arguments):
+    """Draw a panel alone."""
+    figure = Figure((2.2, 2.2))
+    draw(figure.add_axes((0.22, 0.2, 0.72, 0.62)), *arguments)
     return figure
 
 

@@ -161,7 +161,7 @@ def test_the_page(browser, films, random_weights, thresholds, tmp_path):
         )
         wait_for(lambda: picture[0].get_property("naturalWidth") > 500)
         # Nothing is fetched from elsewhere, and the film is in no file of the server's.
-        asked = [a for a in requests_of(browser) if not a.startswith(("data:", "chrome:", "blob:"))]
+        asked = [a for a in requests_of(browser) if not a.startswith(("data:", "chrome", "blob:"))]
         assert asked and all(address.startswith(url) for address in asked)
         opened = [os.readlink(f"/proc/{process.pid}/fd/{fd}") for fd in fds(process.pid)]
         assert not [path for path in opened if path.endswith((".png", ".tmp"))]

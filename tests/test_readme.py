@@ -42,7 +42,7 @@ def test_every_option_that_is_named_is_there(readmes, script, name):
     result = script(f"{name}.py", "--help")
     assert result.returncode == 0, result.stderr
     there = set(re.findall(r"--[a-z][\w-]*", result.stdout))
-    commands = re.findall(rf"python {name}\.py[^\n#`]*|{name}\.py (?:--[^`]*)", readmes[""])
+    commands = re.findall(rf"{name}\.py([^\n#`]*)", readmes[""])
     assert commands
     named = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", " ".join(commands)))
     assert named <= there

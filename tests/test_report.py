@@ -85,7 +85,7 @@ def test_the_page_in_a_browser(report, browser):
     browser.get(page.as_uri())
     assert browser.get_log("browser") == []
     # Besides what is in the page itself, and in the browser.
-    asked = [url for url in requests_of(browser) if not url.startswith(("data:", "chrome:"))]
+    asked = [url for url in requests_of(browser) if not url.startswith(("data:", "chrome"))]
     assert asked == [page.as_uri()]
     # Every picture has been drawn, and says what it is.
     pictures = browser.execute_script(
