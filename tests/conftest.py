@@ -150,6 +150,16 @@ def random_weights(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def evaluated(script, phantoms, random_weights, tmp_path_factory):
+    """What eval.py wrote of the test phantoms and these weights, crops of 64 of 72 pixels."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    words = ["--resize", 72, "--crop-size", 64, "--output-dir", folder]
+    result = script("eval.py", "--data-dir", phantoms, "--weights", random_weights, *words)
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
 def reference_weights(shared, script, tmp_path_factory):
     """The reference checkpoint in ../shared, converted by the real script."""
     path = tmp_path_factory.mktemp("reference") / "model_from_torch.pdparams"

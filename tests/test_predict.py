@@ -36,16 +36,14 @@ def thresholds(tmp_path_factory):
 
 
 def test_predictions_are_those_of_eval(
-    script, phantoms, films, random_weights, thresholds, tmp_path
+    script, phantoms, evaluated, films, random_weights, thresholds, tmp_path
 ):
     words = [*SMALL, "--weights", random_weights, "--output-dir"]
-    result = script("eval.py", "--data-dir", phantoms, *words, tmp_path / "eval")
-    assert result.returncode == 0, result.stderr
     options = ["--classes", "Mass,Hernia", "--thresholds", thresholds]
     result = script("predict.py", *films, *options, *words, tmp_path / "out")
     assert result.returncode == 0, result.stderr
     names, _ = read_label_list(phantoms / "labels" / "test_list.txt")
-    expected = read_predictions(tmp_path / "eval" / "predictions.csv", names)[:2]
+    expected = read_predictions(evaluated / "predictions.csv", names)[:2]
     probs = read_predictions(tmp_path / "out" / "predictions.csv", names[:2])
     assert np.abs(probs - expected).max() <= 1e-5
     pictures = [f"{film.stem}_{name}.png" for film in films for name in ("Hernia", "Mass")]
