@@ -59,13 +59,17 @@ def main():
     thresholds = read_thresholds(args.thresholds) if args.thresholds else None
     table, picture = st.columns([1, 2])
     with table:
-        rows = [{"Finding": name, "Probability": f"{of[name]:.4f}"} for name in order]
-        for row in rows if thresholds else []:
-            threshold = thresholds[row["Finding"]]
-            row["Threshold"] = f"{threshold:.4f}"
-            if not np.isnan(threshold):
-                row["Decision"] = "positive" if of[row["Finding"]] >= threshold else "negative"
-        st.table(rows)
+        rows = [("Finding", "Probability", *(("Threshold", "Decision") if thresholds else ()))]
+        rows.append(["---"] * len(rows[0]))
+        for name in order:
+            row = [name, f"{of[name]:.4f}"]
+            if thresholds:
+                decision = "positive" if of[name] >= thresholds[name] else "negative"
+                known = not np.isnan(thresholds[name])
+                row += [f"{thresholds[name]:.4f}", decision if known else ""]
+            rows.append(row)
+        # Not st.table, which needs PyArrow, whose releases of today need NumPy 2.
+        st.markdown("\n".join(f"| {' | '.join(row)} |" for row in rows))
     with picture:
         finding = st.selectbox("Heat map of", order)
         st.image(
