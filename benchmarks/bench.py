@@ -50,6 +50,7 @@ TASKS = {
     "onnx forward": baselines.onnx_forward,
     "torch step": baselines.torch_step,
     "step": ours.training_step,
+    "step on two processes": ours.training_step,
     "step without MKL_DEBUG_CPU_TYPE": lambda: mkl_by_itself(ours.training_step),
     "torch train samples": lambda: baselines.torch_train_samples(FILMS),
     "paddle train samples": lambda: baselines.paddle_train_samples(FILMS),
@@ -64,6 +65,7 @@ for _precision in ("fp32", "bf16"):
         )
 for _count in LOADER_SAMPLES:
     TASKS[f"cached samples {_count}"] = functools.partial(ours.cached_samples, _count)
+TWO_PROCESSES = {"step on two processes"}
 GROWTH_TASKS = {f"auroc {rows}": functools.partial(ours.auroc, rows) for rows in AUROC_ROWS}
 
 # what, baseline's task, films in it, our task, films in it, unit, limit on the ratio
@@ -76,6 +78,10 @@ ROWS = [
     (
         "training step, 16 films, against MKL's slow path",
         *("step without MKL_DEBUG_CPU_TYPE", 1, "step", 1, "s", 4),
+    ),
+    (
+        "the same on two processes of 8 films",
+        *("step without MKL_DEBUG_CPU_TYPE", 1, "step on two processes", 1, "s", None),
     ),
     ("training step, 16 films, against torch eager", "torch step", 1, "step", 1, "s", None),
     (
@@ -105,11 +111,14 @@ def seconds(steps):
 
 def measure(task):
     """Time a task in a process of its own: seconds, and the peak memory of that process in MiB."""
-    child = subprocess.Popen(
-        [sys.executable, __file__, "--task", task], stdout=subprocess.PIPE, text=True
-    )
-    last = child.stdout.read().splitlines()[-1]
-    _, status, usage = os.wait4(child.pid, 0)
+    command = [sys.executable, __file__, "--task", task]
+    with tempfile.TemporaryDirectory() as folder:
+        if task in TWO_PROCESSES:
+            launcher = "-m paddle.distributed.launch --nproc_per_node 2 --backend gloo --log_dir"
+            command[1:1] = [*launcher.split(), folder]
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        last = child.stdout.read().splitlines()[-1]
+        _, status, usage = os.wait4(child.pid, 0)
     if status:
         sys.exit(f"{task} failed")
     return float(last), usage.ru_maxrss // 1024

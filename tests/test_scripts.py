@@ -113,9 +113,9 @@ def expected_predictions(shared, folder):
     return [row[0] for row in rows], np.array([row[1:] for row in rows], np.float64)
 
 
-# FILMS=300 for all of sample_256, which takes four minutes beside other tests.
+# FILMS=300 for all of sample_256, which takes minutes.
 @pytest.mark.parametrize(
-    ("folder", "films"), [("sample", 14), ("sample_256", int(os.environ.get("FILMS", "60")))]
+    ("folder", "films"), [("sample", 14), ("sample_256", int(os.environ.get("FILMS", "30")))]
 )
 def test_real_films_get_pytorch_s_predictions(
     script, shared, reference_weights, tmp_path, folder, films
@@ -145,24 +145,23 @@ def test_real_films_get_pytorch_s_predictions(
 
 
 @pytest.fixture(scope="module")
-def two_networks(script, phantoms, random_weights, tmp_path_factory):
-    """Folders with the predictions of ten crops and of one."""
-    folder = tmp_path_factory.mktemp("two")
-    for crops in (10, 1):
-        words = ["--data-dir", phantoms, "--weights", random_weights, *SMALL, "--crops", crops]
-        result = script("eval.py", *words, "--output-dir", folder / str(crops))
-        assert result.returncode == 0, result.stderr
-    return folder
+def two_networks(script, evaluated, phantoms, random_weights, tmp_path_factory):
+    """The folders of what eval.py wrote with ten crops and with one."""
+    folder = tmp_path_factory.mktemp("one_crop")
+    words = ["--data-dir", phantoms, "--weights", random_weights, *SMALL, "--crops", 1]
+    result = script("eval.py", *words, "--output-dir", folder)
+    assert result.returncode == 0, result.stderr
+    return evaluated, folder
 
 
-def test_every_figure_comes_back_from_the_predictions(script, phantoms, two_networks, tmp_path):
-    path = two_networks / "10" / "predictions.csv"
+def test_every_figure_comes_back_from_the_predictions(script, phantoms, evaluated, tmp_path):
+    path = evaluated / "predictions.csv"
     words = ["--data-dir", phantoms, "--predictions", path, "--output-dir", tmp_path]
     result = script("eval.py", *words)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "predictions.csv").read_text() == path.read_text()
     again = json.loads((tmp_path / "metrics.json").read_text())
-    first = json.loads((two_networks / "10" / "metrics.json").read_text())
+    first = json.loads((evaluated / "metrics.json").read_text())
     figures = [key for key in again if key not in ("predictions", "versions")]
     assert {"auroc", "auroc_95_percent", "auroc_mean_95_percent", "bootstrap"} < set(figures)
     assert all(again[key] == first[key] for key in figures)
@@ -173,15 +172,12 @@ def test_every_figure_comes_back_from_the_predictions(script, phantoms, two_netw
 
 
 def test_two_networks_are_compared(script, phantoms, two_networks, tmp_path):
-    paths = [two_networks / name / "predictions.csv" for name in ("10", "1")]
+    paths = [folder / "predictions.csv" for folder in two_networks]
     words = ["--data-dir", phantoms, "--compare", *paths, "--output-dir", tmp_path]
     result = script("eval.py", *words)
     assert result.returncode == 0, result.stderr
     found = json.loads((tmp_path / "comparison.json").read_text())
-    aurocs = [
-        json.loads((two_networks / name / "metrics.json").read_text())["auroc"]
-        for name in ("10", "1")
-    ]
+    aurocs = [json.loads((folder / "metrics.json").read_text())["auroc"] for folder in two_networks]
     for name in CLASS_NAMES:
         a, b = aurocs[0][name], aurocs[1][name]
         if a is None:
@@ -201,20 +197,24 @@ def test_two_networks_are_compared(script, phantoms, two_networks, tmp_path):
         ("0000", "9999", "in one alone"),
     ],
 )
-def test_predictions_that_are_not(fails, phantoms, two_networks, tmp_path, old, new, message):
+def test_predictions_that_are_not(fails, phantoms, evaluated, tmp_path, old, new, message):
     path = tmp_path / "predictions.csv"
-    path.write_text((two_networks / "10" / "predictions.csv").read_text().replace(old, new))
+    path.write_text((evaluated / "predictions.csv").read_text().replace(old, new))
     error = fails("eval.py", "--data-dir", phantoms, "--predictions", path)
     assert str(path) in error and message in error
     error = fails("eval.py", "--data-dir", phantoms, "--compare", path, path)
     assert str(path) in error
 
 
-def test_thresholds_come_from_validation_films(script, fails, phantoms, random_weights, tmp_path):
+def test_thresholds_come_from_validation_films(
+    script, fails, phantoms, random_weights, evaluated, tmp_path
+):
     words = ["--data-dir", phantoms, "--weights", random_weights, *SMALL]
     val_list = phantoms / "labels" / "val_list.txt"
     script("eval.py", *words, "--test-list", val_list, "--output-dir", tmp_path / "val")
     val = tmp_path / "val" / "predictions.csv"
+    test = evaluated / "predictions.csv"
+    words = ["--data-dir", phantoms, "--predictions", test]
     result = script("eval.py", *words, "--thresholds-from", val, "--output-dir", tmp_path / "test")
     assert result.returncode == 0, result.stderr
     assert f"at thresholds from {val} (youden):" in result.stderr
@@ -231,7 +231,6 @@ def test_thresholds_come_from_validation_films(script, fails, phantoms, random_w
             assert threshold is None and found["f1"][name] is None
 
     # On the test films themselves they are refused.
-    test = tmp_path / "test" / "predictions.csv"
     options = ["--thresholds-from", test, "--thresholds-list", phantoms / "labels/test_list.txt"]
     error = fails("eval.py", *words, *options)
     assert "thresholds are never chosen on test" in error
