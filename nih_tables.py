@@ -1,6 +1,7 @@
 """NIH's own tables: who is on a film and what is said of it, boxes, and the official split."""
 
 import csv
+import math
 import re
 from typing import NamedTuple
 
@@ -69,8 +70,9 @@ def read_boxes(path):
         try:
             left, top, width, height = map(float, numbers)
         except ValueError:
-            width = height = 0
-        if finding not in CLASS_NAMES or not (width > 0 and height > 0):
+            left = top = width = height = math.nan
+        is_box = width > 0 and height > 0 and math.isfinite(left + top + width + height)
+        if finding not in CLASS_NAMES or not is_box:
             raise UserError(
                 f"{path}:{line}: want a film, a finding and x, y, width, height, got "
                 f"{','.join([film, finding, *numbers])!r}; mend the line"

@@ -22,7 +22,14 @@ def test_boxes_are_read(tmp_path):
 
 @pytest.mark.parametrize(
     "line",
-    ["a.png,Cold,1,2,3,4", "a.png,Mass,1,2,3,x", "a.png,Mass,1,2,0,4", "a.png,Mass,1,2,3,nan"],
+    [
+        "a.png,Cold,1,2,3,4",
+        "a.png,Mass,1,2,3,x",
+        "a.png,Mass,1,2,0,4",
+        "a.png,Mass,1,2,3,nan",
+        "a.png,Mass,nan,2,3,4",
+        "a.png,Mass,1,2,inf,4",
+    ],
 )
 def test_a_box_that_is_none_is_named(tmp_path, line):
     path = tmp_path / "boxes.csv"
