@@ -145,7 +145,8 @@ def _draw_aurocs(axes, metrics):
     if "auroc_95_percent" in metrics:
         bounds = np.array([metrics["auroc_95_percent"][name] for name in CLASS_NAMES], float)
         axes.hlines(y, bounds[:, 0], bounds[:, 1], color=OURS, linewidth=2)
-    axes.plot(values, y, "o", color=OURS, label="this run, 95 % interval")
+    # Not clipped: an AUROC of 1 is on the edge.
+    axes.plot(values, y, "o", color=OURS, clip_on=False, label="this run, 95 % interval")
     for name, marker, colour in (("CheXNet", "D", THEIRS), ("Paddle-CheXNet", "s", THEIRS_TOO)):
         theirs = PUBLISHED[name][0]
         axes.plot(theirs, y, marker, color=colour, fillstyle="none", label=f"{name} (published)")
