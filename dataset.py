@@ -45,6 +45,11 @@ def read_label_list(path):
     try:
         with open(path, encoding="utf-8-sig") as file:
             lines = file.read().splitlines()
+    except FileNotFoundError:
+        raise UserError(
+            f"{path}: want a label list, got no such file; fetch the lists with prepare_data.py "
+            "download, or check --data-dir"
+        ) from None
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path}: want a text file, got bytes that are not UTF-8 at {error.start}; "

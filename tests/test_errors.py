@@ -45,8 +45,9 @@ def train_fails(fails, tmp_path):
 
 
 def test_a_missing_folder(evaluate_fails, train_fails, tmp_path):
-    assert "labels/test_list.txt" in evaluate_fails(tmp_path / "nowhere")
-    assert "labels/train_list.txt" in train_fails(tmp_path / "nowhere")
+    want = ": want a label list, got no such file; fetch the lists with prepare_data.py download"
+    assert "labels/test_list.txt" + want in evaluate_fails(tmp_path / "nowhere")
+    assert "labels/train_list.txt" + want in train_fails(tmp_path / "nowhere")
 
 
 def test_a_missing_list(evaluate_fails, data):
