@@ -4,13 +4,14 @@ import numpy as np
 import paddle
 from matplotlib import colormaps
 from paddle import nn
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from files import UserError
 from model import TenCrop
 
 # Even in lightness and told apart by the colour-blind.
 COLOURS = colormaps["inferno"]
+FRAME = "#56B4E9"  # of boxes: neither a grey nor one of those colours
 
 
 class TenCropMaps(nn.Layer):
@@ -79,13 +80,14 @@ def resize_map(activation, width, height):
     return np.asarray(Image.fromarray(activation).resize((width, height), Image.BILINEAR))
 
 
-def heat_map(film, activation):
+def heat_map(film, activation, boxes=()):
     """Draw a film and, beside it, the film under its map.
 
     Args:
         film: uint8 `[H, W]`.
         activation: float `[h, w]`, a map of it at any size; the colours go from its smallest to
             its largest value.
+        boxes: `[K, 4]`: left, top, right and bottom of frames to draw, pixels of the film.
 
     Returns:
         An RGB `PIL.Image` of 2 W x H pixels.
@@ -99,4 +101,10 @@ def heat_map(film, activation):
     share = 0.8 * strength[:, :, np.newaxis]
     grey = np.repeat(film[:, :, np.newaxis], 3, axis=2)
     both = np.concatenate([grey, 0.7 * grey * (1 - share) + colours * share], axis=1)
-    return Image.fromarray(both.round().astype(np.uint8))
+    picture = Image.fromarray(both.round().astype(np.uint8))
+    draw = ImageDraw.Draw(picture)
+    for left, top, right, bottom in boxes:
+        for shift in (0, width):
+            frame = (left + shift, top, right + shift - 1, bottom - 1)
+            draw.rectangle(frame, outline=FRAME, width=max(1, width // 160))
+    return picture

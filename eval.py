@@ -37,7 +37,7 @@ from model import AutoCast, CheXNet, TenCrop, load_weights
 from nih_tables import BOX_GRID, read_boxes, read_data_entry, subgroups
 from operating_points import choose_thresholds
 from predictions import read_predictions, write_predictions
-from report import choose_examples, write_report
+from report import Example, choose_examples, write_report
 from results import (
     measure,
     measure_difference,
@@ -52,6 +52,8 @@ from tables import (
     show_subgroups,
     show_thresholds,
 )
+
+EXAMPLE_SIDE = 320  # of a film on the page, pixels
 
 
 def parse_args():
@@ -165,7 +167,7 @@ def main():
             },
         }
         write_json(os.path.join(args.output_dir, "metrics.json"), metrics)
-        examples = draw_examples(args, network, films, probs) if network else []
+        examples = draw_examples(args, network, films, probs, boxes) if network else []
         write_report(args.output_dir, metrics, names, labels, probs, examples)
 
 
@@ -264,10 +266,14 @@ def predict(network, films, args):
 
 def localize(args, network, films, boxes):
     """Return how well the network's heat maps find boxes on test films, class by class."""
-    places = {name: n for n, name in enumerate(films.names)}
-    wanted = [(places[box.film], CLASS_NAMES.index(box.finding)) for box in boxes]
-    maps = draw_maps(args, network, films, wanted)
+    maps = draw_maps(args, network, films, indices(films, boxes))
     return measure_localization(boxes, (resize_map(m, BOX_GRID, BOX_GRID) for m in maps))
+
+
+def indices(films, boxes):
+    """Return (index of the film, index of the class) of each box."""
+    places = {name: n for n, name in enumerate(films.names)}
+    return [(places[box.film], CLASS_NAMES.index(box.finding)) for box in boxes]
 
 
 def draw_maps(args, network, films, wanted):
@@ -294,13 +300,22 @@ def draw_maps(args, network, films, wanted):
     return [maps[film, c] for film, c in wanted]
 
 
-def draw_examples(args, network, films, probs):
-    """Return films and maps for the report, as `write_report` takes them."""
-    chosen = choose_examples(films.labels, probs)
-    maps = draw_maps(args, network, films, chosen)
+def draw_examples(args, network, films, probs, boxes):
+    """Return what the report shows: a list of `Example`."""
+    frames = {}
+    for index, box in zip(indices(films, boxes), boxes, strict=True):
+        frame = np.array([box.left, box.top, box.right, box.bottom]) * EXAMPLE_SIDE / BOX_GRID
+        frames.setdefault(index, []).append(frame)
+    chosen = choose_examples(films.labels, probs, list(frames))
+    maps = draw_maps(args, network, films, [(film, c) for _, film, c in chosen])
     return [
-        (film, c, read_film(films.paths[film], 320)[0], activation)
-        for (film, c), activation in zip(chosen, maps, strict=True)
+        Example(
+            *(kind, film, c),
+            pixels=read_film(films.paths[film], EXAMPLE_SIDE)[0],
+            activation=activation,
+            boxes=frames.get((film, c), []),
+        )
+        for (kind, film, c), activation in zip(chosen, maps, strict=True)
     ]
 
 

@@ -4,6 +4,7 @@ import base64
 import datetime
 import io
 import os
+from typing import NamedTuple
 
 import jinja2
 import numpy as np
@@ -33,25 +34,45 @@ KINDS = {
     "precision_recall": "Precision and recall",
     "reliability": "Reliability",
 }
+EXAMPLES = {
+    "right": "Right: of each class, the likeliest film that is labelled with it",
+    "wrong": "Confidently wrong: of each class, the likeliest film that is not",
+    "boxed": "Boxed: of each class, the likeliest film on which a radiologist boxed it",
+}
 
 
-def choose_examples(labels, probs):
-    """Choose films to show: of each class the likeliest that has it, and the likeliest without.
+class Example(NamedTuple):
+    """A film to show, with its heat map for a class."""
+
+    kind: str  # of `EXAMPLES`
+    film: int  # index
+    c: int  # index of the class
+    pixels: np.ndarray  # uint8 [H, W]
+    activation: np.ndarray  # float [h, w]
+    boxes: list = []  # of (left, top, right, bottom) of the class, pixels of the film
+
+
+def choose_examples(labels, probs, boxed=()):
+    """Choose films to show: for each of `EXAMPLES`, of each class the likeliest film of that kind.
 
     Args:
         labels: `[N, 14]`, 0 or 1.
         probs: float `[N, 14]`.
+        boxed: list of (index of a film, index of a class) that a radiologist boxed.
 
     Returns:
-        list of (index of a film, index of a class).
+        list of (key of `EXAMPLES`, index of a film, index of a class).
     """
-    chosen = []
-    for c in range(labels.shape[1]):
-        for has in (1, 0):
-            films = np.flatnonzero(labels[:, c] == has)
-            if len(films):
-                chosen.append((int(films[np.argmax(probs[films, c])]), c))
-    return chosen
+    has_box = np.zeros(labels.shape, bool)
+    for film, c in boxed:
+        has_box[film, c] = True
+    of_kind = {"right": labels == 1, "wrong": labels == 0, "boxed": has_box}
+    return [
+        (kind, int(films[np.argmax(probs[films, c])]), c)
+        for kind, candidates in of_kind.items()
+        for c in range(labels.shape[1])
+        if len(films := np.flatnonzero(candidates[:, c]))
+    ]
 
 
 def write_report(folder, metrics, names, labels, probs, examples):
@@ -63,7 +84,7 @@ def write_report(folder, metrics, names, labels, probs, examples):
         names: N film names.
         labels: `[N, 14]`, 0 or 1.
         probs: float `[N, 14]`.
-        examples: list of (index of a film, index of a class, film uint8 `[H, W]`, map `[h, w]`).
+        examples: list of `Example`.
     """
     with rc_context(STYLE):
         figures = {"auroc": Figure((4.5, 5.2), layout="constrained")}
@@ -106,9 +127,10 @@ def write_report(folder, metrics, names, labels, probs, examples):
         classes=CLASS_NAMES,
         published=PUBLISHED,
         kinds=KINDS,
+        example_kinds=EXAMPLES,
         panels=panels,
         overview=overview,
-        examples=[_example(names, labels, probs, *example) for example in examples],
+        examples=[_example(names, labels, probs, example) for example in examples],
         rates=RATES,
         overlaps=OVERLAPS,
         date=datetime.date.today().isoformat(),
@@ -117,17 +139,18 @@ def write_report(folder, metrics, names, labels, probs, examples):
         file.write(page)
 
 
-def _example(names, labels, probs, film, c, pixels, activation):
+def _example(names, labels, probs, example):
     picture = io.BytesIO()
-    heat_map(pixels, activation).save(picture, "JPEG", quality=80)
-    has = bool(labels[film, c])
+    drawn = heat_map(example.pixels, example.activation, example.boxes)
+    drawn.save(picture, "JPEG", quality=80)
     return {
-        "finding": CLASS_NAMES[c],
-        "has": has,
+        "kind": example.kind,
+        "finding": CLASS_NAMES[example.c],
+        "boxes": len(example.boxes),
         "picture": _address(picture.getvalue(), "image/jpeg"),
-        "film": names[film],
-        "prob": f"{probs[film, c]:.3f}",
-        "labels": [CLASS_NAMES[k] for k in np.flatnonzero(labels[film])],
+        "film": names[example.film],
+        "prob": f"{probs[example.film, example.c]:.3f}",
+        "labels": [CLASS_NAMES[k] for k in np.flatnonzero(labels[example.film])],
     }
 
 

@@ -113,3 +113,12 @@ def test_the_picture_is_the_film_beside_its_map():
     # Nowhere bright, nowhere coloured: the film, dimmed to 70 %.
     dark = np.asarray(heat_map(film, np.zeros((5, 5))))[:, 48:, 1]
     np.testing.assert_allclose(dark, film * 0.7, atol=0.51)
+
+
+def test_boxes_are_framed_on_both_halves():
+    film = np.zeros((40, 48), np.uint8)
+    picture = np.asarray(heat_map(film, np.zeros((5, 5)), [(10, 5, 20, 15.0)]))
+    framed = np.zeros((40, 48), bool)
+    framed[5:15, 10:20] = True
+    framed[6:14, 11:19] = False
+    np.testing.assert_array_equal(picture.any(axis=2), np.concatenate([framed] * 2, axis=1))

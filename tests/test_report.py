@@ -10,7 +10,7 @@ from conftest import requests_of, tree
 from PIL import Image
 
 from dataset import CLASS_NAMES, read_label_list
-from report import choose_examples, write_report
+from report import Example, choose_examples, write_report
 from results import measure
 
 SMALL = ["--resize", 72, "--crop-size", 64, "--batch-size", 8, "--bootstrap", 20]
@@ -97,6 +97,10 @@ def test_the_page_in_a_browser(report, browser):
     for part in ("Not for clinical use", "By sex, age and view", "against radiologists' boxes"):
         assert part in text
     assert "Confidently wrong" in text and "At thresholds chosen on validation films" in text
+    boxed = re.findall(
+        r"for (\w+), with a radiologist's box", "\n".join(alt for _, alt, _ in pictures)
+    )
+    assert set(boxed) == {"Infiltration", "Mass"} and "Boxed: of each class" in text
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -134,14 +138,16 @@ def test_a_click_on_a_heading_sorts(report, browser):
     assert [heading.text.split()[0] for heading in sorted_by] == ["Class"]
 
 
-def test_examples_are_the_likeliest_with_and_without_a_finding():
+def test_examples_are_the_likeliest_of_their_kind():
     labels = np.zeros((4, 14), np.uint8)
     labels[[0, 1], 0] = 1
     labels[:, 1] = 1
     probs = np.tile(np.array([[0.1], [0.4], [0.3], [0.2]]), 14)
-    chosen = choose_examples(labels, probs)
+    chosen = choose_examples(labels, probs, [(3, 1), (2, 1), (0, 5)])
     # The second class has no film without it, the others none with it.
-    assert chosen[:4] == [(1, 0), (2, 0), (1, 1), (1, 2)]
+    assert chosen[:2] == [("right", 1, 0), ("right", 1, 1)]
+    assert chosen[2:4] == [("wrong", 2, 0), ("wrong", 1, 2)]
+    assert chosen[2 + 13 :] == [("boxed", 2, 1), ("boxed", 0, 5)]
 
 
 def test_names_cannot_bring_markup_into_the_page(tmp_path):
@@ -150,7 +156,7 @@ def test_names_cannot_bring_markup_into_the_page(tmp_path):
     probs = rng.random((9, 14))
     names = [f"<img src=x onerror=alert({n})>_0.png" for n in range(9)]
     metrics = measure(names, labels, probs, resamples=0)
-    example = (0, 0, np.zeros((32, 32), np.uint8), np.eye(4))
+    example = Example("right", 0, 0, np.zeros((32, 32), np.uint8), np.eye(4))
     write_report(tmp_path, metrics, names, labels, probs, [example])
     text = (tmp_path / "report.html").read_text()
     assert "&lt;img src=x onerror=alert(0)&gt;" in text and "<img src=x" not in text
