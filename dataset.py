@@ -48,7 +48,7 @@ def read_label_list(path):
     except FileNotFoundError:
         raise UserError(
             f"{path}: want a label list, got no such file; fetch the lists with prepare_data.py "
-            "download, or check --data-dir"
+            "download, or check the path"
         ) from None
     except UnicodeDecodeError as error:
         raise UserError(

@@ -148,11 +148,13 @@ def main():
         groups = subgroups(names, entries)
         metrics["subgroups"] = measure_subgroups(names, labels, probs, groups, **bootstrap)
         show_subgroups(metrics["subgroups"])
+    maps = {}
     if boxes:
+        maps = draw_maps(args, network, films, indices(names, boxes))
         metrics["localization"] = {
             "boxes": {"path": args.boxes, "sha256": sha256(args.boxes)},
             "films": len({box.film for box in boxes}),
-            "by_class": localize(args, network, films, boxes),
+            "by_class": localize(names, boxes, maps),
         }
         show_localization(metrics["localization"])
     if args.output_dir:
@@ -167,7 +169,7 @@ def main():
             },
         }
         write_json(os.path.join(args.output_dir, "metrics.json"), metrics)
-        examples = draw_examples(args, network, films, probs, boxes) if network else []
+        examples = draw_examples(args, network, films, probs, boxes, maps) if network else []
         write_report(args.output_dir, metrics, names, labels, probs, examples)
 
 
@@ -264,15 +266,15 @@ def predict(network, films, args):
     return np.concatenate(collected.probs)
 
 
-def localize(args, network, films, boxes):
-    """Return how well the network's heat maps find boxes on test films, class by class."""
-    maps = draw_maps(args, network, films, indices(films, boxes))
-    return measure_localization(boxes, (resize_map(m, BOX_GRID, BOX_GRID) for m in maps))
+def localize(names, boxes, maps):
+    """Return how well heat maps, as `draw_maps` returns them, find boxes, class by class."""
+    of_boxes = (maps[index] for index in indices(names, boxes))
+    return measure_localization(boxes, (resize_map(m, BOX_GRID, BOX_GRID) for m in of_boxes))
 
 
-def indices(films, boxes):
+def indices(names, boxes):
     """Return (index of the film, index of the class) of each box."""
-    places = {name: n for n, name in enumerate(films.names)}
+    places = {name: n for n, name in enumerate(names)}
     return [(places[box.film], CLASS_NAMES.index(box.finding)) for box in boxes]
 
 
@@ -285,7 +287,7 @@ def draw_maps(args, network, films, wanted):
         wanted: list of (index of a film, index of a class).
 
     Returns:
-        list of float32 `[H, W]`, for films resized to --resize.
+        dict from each of `wanted` to its map, float32 `[H, W]`, for films resized to --resize.
     """
     maps, layer = {}, TenCropMaps(network, args.crop_size)
     layer.eval()
@@ -296,26 +298,28 @@ def draw_maps(args, network, films, wanted):
         for film, classes in tqdm(wanted_of.items(), desc="heat maps", unit="film"):
             pixels = read_film(films.paths[film], args.resize)
             found = layer(paddle.to_tensor(pixels[np.newaxis]))[1].numpy()[0]  # [C, H, W]
-            maps.update({(film, c): found[c] for c in classes})
-    return [maps[film, c] for film, c in wanted]
+            # A view would keep the other classes' maps as well.
+            maps.update({(film, c): found[c].copy() for c in classes})
+    return maps
 
 
-def draw_examples(args, network, films, probs, boxes):
-    """Return what the report shows: a list of `Example`."""
+def draw_examples(args, network, films, probs, boxes, maps):
+    """Return what the report shows, a list of `Example`; `maps` are those drawn already."""
     frames = {}
-    for index, box in zip(indices(films, boxes), boxes, strict=True):
+    for index, box in zip(indices(films.names, boxes), boxes, strict=True):
         frame = np.array([box.left, box.top, box.right, box.bottom]) * EXAMPLE_SIDE / BOX_GRID
         frames.setdefault(index, []).append(frame)
     chosen = choose_examples(films.labels, probs, list(frames))
-    maps = draw_maps(args, network, films, [(film, c) for _, film, c in chosen])
+    left = [(film, c) for _, film, c in chosen if (film, c) not in maps]
+    maps = maps | draw_maps(args, network, films, left)
     return [
         Example(
             *(kind, film, c),
             pixels=read_film(films.paths[film], EXAMPLE_SIDE)[0],
-            activation=activation,
+            activation=maps[film, c],
             boxes=frames.get((film, c), []),
         )
-        for (kind, film, c), activation in zip(chosen, maps, strict=True)
+        for kind, film, c in chosen
     ]
 
 

@@ -49,10 +49,10 @@ class Example(NamedTuple):
     c: int  # index of the class
     pixels: np.ndarray  # uint8 [H, W]
     activation: np.ndarray  # float [h, w]
-    boxes: list = []  # of (left, top, right, bottom) of the class, pixels of the film
+    boxes: list  # of (left, top, right, bottom) of the class, pixels of the film
 
 
-def choose_examples(labels, probs, boxed=()):
+def choose_examples(labels, probs, boxed):
     """Choose films to show: for each of `EXAMPLES`, of each class the likeliest film of that kind.
 
     Args:
