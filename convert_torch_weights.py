@@ -12,35 +12,46 @@ are read with `weights_only=True`; .safetensors files need no torch.
 
 import re
 
-import cli  # before Paddle
+from runtime import command_line
 
-import numpy as np
-import paddle
-
-from dataset import CLASS_NAMES
-from files import UserError, first_line, read_safetensors, sha256
-from model import CheXNet, save_state
-
-# What people call the state dict inside a checkpoint's dict.
-STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model", "net")
+EXAMPLES = """\
+  python convert_torch_weights.py model.pth.tar pretrained_models/model_from_torch.pdparams
+  python convert_torch_weights.py densenet121.pth pretrained_models/imagenet_backbone.pdparams \\
+      --backbone-only
+"""
 
 
 def parse_args():
-    parser = cli.ArgumentParser(__doc__)
+    parser = command_line.ArgumentParser(__doc__, EXAMPLES)
     parser.add_argument("checkpoint", help="PyTorch checkpoint: .pth, .pt, .pth.tar, .safetensors")
     parser.add_argument("output", help="Paddle weights to write: .pdparams")
     parser.add_argument(
         "--backbone-only",
         action="store_true",
-        help="leave the checkpoint's head out (ImageNet's 1000 classes, say) and write a fresh one",
+        help="leave out the checkpoint's head (of ImageNet's 1000 classes, say); write a fresh one",
     )
-    return parser.parse_args()
-
-
-def main():
-    args = parse_args()
+    args = parser.parse_args()
     if not args.output.endswith(".pdparams"):
-        raise UserError(f"{args.output}: want a name ending in .pdparams, got another; rename it")
+        parser.error(f"{args.output}: the output's name must end in .pdparams")
+    return args
+
+
+if __name__ == "__main__":
+    ARGS = parse_args()  # before Paddle is imported: --help and errors come at once
+
+import numpy as np
+import paddle
+
+from dataset import CLASS_NAMES
+from model import CheXNet, save_state
+from runtime.files import UserError, first_line, sha256
+from runtime.untrusted_files import read_safetensors
+
+# What people call the state dict inside a checkpoint's dict.
+STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model", "net")
+
+
+def main(args):
     torch_state = read_checkpoint(args.checkpoint)
     paddle.seed(0)  # a fresh head is the same each time
     network = CheXNet(len(CLASS_NAMES))
@@ -82,7 +93,7 @@ def _read_torch(path):
         import torch
     except ImportError:
         raise UserError(
-            f"{path}: want torch to read it, got a Python without; "
+            f"{path}: the package torch, which reads it, is not installed; "
             "pip install torch --index-url https://download.pytorch.org/whl/cpu"
         ) from None
     import pickle
@@ -241,4 +252,4 @@ def _wrong_shape(path, torch_name, array, wanted, is_head):
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main, ARGS)

@@ -6,9 +6,9 @@ import os
 
 import numpy as np
 import paddle
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, UnidentifiedImageError
 
-from files import UserError, first_line
+from runtime.files import UserError, first_line
 
 # The order of the flags in the label lists and of the network's outputs.
 CLASS_NAMES = (
@@ -66,7 +66,7 @@ def read_label_list(path):
         if len(flags) != len(CLASS_NAMES) or not {"0", "1"}.issuperset(flags):
             raise UserError(
                 f"{path}:{row + 1}: want a file name and 14 flags of 0 or 1, got {line[:120]!r}; "
-                "mend the line"
+                "correct the line"
             )
         if name != os.path.basename(name) or "\0" in name or name in (".", ".."):
             raise UserError(
@@ -174,7 +174,14 @@ def read_film(path, resize=256, name=None):
     except FileNotFoundError:
         raise UserError(f"{name}: want a film, got no such file; check the download") from None
     except PermissionError:
-        raise UserError(f"{name}: want a film, got no leave to read it; chmod +r it") from None
+        raise UserError(f"{name}: want a film, got permission denied; chmod +r it") from None
+    except IsADirectoryError:
+        raise UserError(f"{name}: want a film, got a folder; give the files in it") from None
+    except UnidentifiedImageError:
+        raise UserError(
+            f"{name}: want a complete PNG or JPEG film, got a file that does not decode as either; "
+            "convert it to PNG, or download it again if it should be one"
+        ) from None
     except UserError:
         raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -271,7 +278,7 @@ class FilmCache:
             reason: why it cannot, or "".
         """
         if self.index is None:
-            return None, "there is none"
+            return None, "no such cache"
         if self.index["version"] != self.VERSION:
             return None, "another version of this project wrote it"
         row_of = {name: row for row, (name, _, _) in enumerate(self.index["films"])}
@@ -300,7 +307,7 @@ class ChestXray14(paddle.io.Dataset):
         image_dir: the data folder (see `find_films`).
         label_list: path of the list (see `read_label_list`).
         transform: called with a film, uint8 `[1, H, W]`, and three numbers drawn from [0, 1);
-            returns the film to give. None gives it whole, as `TenCrop` wants it.
+            returns the film to give. None: the whole film, which `TenCrop` takes.
         resize: length of the short side of a film, pixels.
         seed: with `epoch` and a film's index, all that those numbers depend on: not on which
             worker process reads the film, nor on what was read before.

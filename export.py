@@ -12,19 +12,51 @@ import importlib.util
 import os
 import tempfile
 
-# Programs are saved in Paddle 3's own format; the older one, which cli asks for, has no sigmoid.
+# Programs are saved in Paddle 3's own format; the older one, which `environment` asks for, has no
+# sigmoid.
 os.environ["FLAGS_enable_pir_api"] = "1"  # noqa: SIM112
 
-import cli  # before Paddle
+from runtime import command_line
+
+EXAMPLES = """\
+  python export.py film.png --weights save/best_model.pdparams --format onnx
+  python export.py film.png --weights save/best_model.pdparams --format safetensors
+"""
+
+
+def parse_args():
+    parser = command_line.ArgumentParser(__doc__, EXAMPLES)
+    parser.add_argument(
+        "films",
+        nargs="+",
+        metavar="FILM",
+        help="real films, to check the export on before it is written",
+    )
+    parser.add_argument("--weights", required=True, help=".pdparams or .safetensors file")
+    parser.add_argument(
+        "--format",
+        choices=["paddle", "onnx", "safetensors"],
+        required=True,
+        help="paddle: for Paddle Inference; safetensors: the weights alone",
+    )
+    parser.add_argument("--output-dir", default="exported", help="folder for the files")
+    command_line.add_size_arguments(parser)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    ARGS = parse_args()  # before Paddle is imported: --help and errors come at once
 
 import numpy as np
 import paddle
 import safetensors.numpy
 
 from dataset import CLASS_NAMES, read_film
-from files import UserError, sha256, write_json
-from inference import load_network
+from inference.engine import load_network
+from inference.film_sizes import set_sizes
 from model import CheXNet, TenCrop, load_weights
+from runtime.devices import set_device
+from runtime.files import UserError, sha256, write_json
 
 IS_PADDLE_2 = paddle.__version__.startswith("2")
 TOLERANCE = 1e-5
@@ -41,25 +73,13 @@ class BatchedTenCrop(TenCrop):
         return paddle.reshape(probs, [10, -1, probs.shape[1]]).mean(axis=0)
 
 
-def parse_args():
-    parser = cli.ArgumentParser(__doc__)
-    parser.add_argument("films", nargs="+", metavar="FILM", help="real films to check it on")
-    parser.add_argument("--weights", required=True)
-    parser.add_argument("--format", choices=["paddle", "onnx", "safetensors"], required=True)
-    parser.add_argument("--output-dir", default="exported")
-    parser.add_argument("--resize", type=cli.positive_int, default=256, help="side of a film")
-    parser.add_argument("--crop-size", type=cli.positive_int, default=224, help="side of a crop")
-    return parser.parse_args()
-
-
-def main():
-    args = parse_args()
-    cli.check_sizes(args)
+def main(args):
+    set_sizes(args)
     wanted = {"onnx": ["paddle2onnx", "onnx", "onnxruntime"]}.get(args.format, [])
     missing = [name for name in wanted if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(
-            f"--format onnx: want {missing[0]}, got a Python without it; "
+            f"--format onnx: the package {missing[0]} is not installed; "
             "pip install paddle2onnx==2.1.0 onnx onnxruntime"
         )
     if args.format != "safetensors" and IS_PADDLE_2:
@@ -67,7 +87,7 @@ def main():
             f"--format {args.format}: want Paddle 3, got {paddle.__version__}, which cannot save "
             "the crops; install another, or export safetensors"
         )
-    cli.set_device("cpu")
+    set_device("cpu")
     pixels = np.stack([read_square(path, args.resize) for path in args.films])
     network = CheXNet()
     load_weights(network, args.weights)
@@ -83,6 +103,8 @@ def main():
         "preprocessing": f"grey plane of the film, short side {args.resize} pixels (PIL, bilinear)",
         "input": f"uint8 [N, 1, {args.resize}, {args.resize}]",
         "output": f"float32 [N, 14], probabilities, mean of ten crops of {args.crop_size} pixels",
+        "resize": str(args.resize),
+        "crop_size": str(args.crop_size),
         "notice": "not for clinical use",
     }
     if args.format == "safetensors":
@@ -185,4 +207,4 @@ def export_safetensors(layer, path, pixels, metadata):
 EXPORTS = {"paddle": export_paddle, "onnx": export_onnx, "safetensors": export_safetensors}
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main, ARGS)

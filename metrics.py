@@ -43,6 +43,12 @@ PUBLISHED = {
         + [0.8771, 0.8161, 0.8987, 0.9302, 0.8374, 0.7962, 0.9311],
         0.847,
     ),
+    # https://github.com/zoogzog/chexnet, the best published on these films
+    "zoogzog/chexnet": (
+        [0.8321, 0.9107, 0.8860, 0.7145, 0.8653, 0.8037, 0.7655]
+        + [0.8857, 0.8157, 0.9017, 0.9422, 0.8523, 0.7948, 0.9416],
+        0.8508,
+    ),
 }
 
 
@@ -167,7 +173,7 @@ def delong(labels, scores_a, scores_b):
         scores_a, scores_b: `[N]`.
 
     Returns:
-        AUROC of a less that of b, and the two-sided p-value; NaN where it is not defined.
+        AUROC of a minus that of b, and the two-sided p-value; NaN where it is not defined.
     """
     positive = np.asarray(labels).astype(bool)
     m, n = positive.sum(), (~positive).sum()

@@ -7,7 +7,8 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from files import UserError, first_line, read_pickle, read_safetensors, write_whole
+from runtime.files import UserError, first_line, write_whole
+from runtime.untrusted_files import is_torch_checkpoint, read_pickle, read_safetensors
 
 # Of the ImageNet photographs that the backbone started from, RGB in [0, 1] (torchvision's values).
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -231,6 +232,11 @@ def load_weights(network, path):
     network.set_state_dict({name: array.astype(np.float32) for name, array in state.items()})
 
 
+def _stem(path):
+    """Return a path without its extension, `.pth.tar` taken as one."""
+    return os.path.splitext(path.removesuffix(".tar"))[0]
+
+
 def read_weights(path):
     """Read a weight file without running code from it.
 
@@ -245,8 +251,14 @@ def read_weights(path):
     """
     if not os.path.isfile(path):
         raise UserError(
-            f"{path}: want a weight file, got nothing there; "
-            "see pretrained_models/README.md for where weights come from"
+            f"{path}: want a weight file, got nothing there; train one (train.py), convert a "
+            "PyTorch checkpoint (convert_torch_weights.py), or download one (prepare_data.py "
+            "download --weights): pretrained_models/README.md has the steps"
+        )
+    if is_torch_checkpoint(path):
+        raise UserError(
+            f"{path}: this is a PyTorch checkpoint; convert it first: "
+            f"python convert_torch_weights.py {path} {_stem(path)}.pdparams"
         )
     if path.endswith(".safetensors"):
         state = read_safetensors(path)

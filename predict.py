@@ -7,83 +7,121 @@ picture of the film beside the film under its heat map. `--serve` opens a page t
 """
 
 import collections
-import importlib.util
 import os
 import sys
 
-import cli  # before Paddle
+from runtime import command_line
+from runtime.command_line import natural_int, positive_int
 
-import numpy as np
-import paddle
-from tqdm import tqdm
-
-from activation_maps import TenCropMaps, heat_map
-from dataset import CLASS_NAMES, read_film
-from files import UserError, write_whole
-from inference import load_network
-from model import CheXNet, load_weights
-from operating_points import read_thresholds
-from predictions import write_predictions
+EXAMPLES = """\
+  python predict.py film.png --weights save/best_model.pdparams --classes Effusion,Mass
+  python predict.py --serve --weights save/best_model.pdparams    # a page on 127.0.0.1:8501
+"""
 
 
 def parse_args():
-    parser = cli.ArgumentParser(__doc__)
+    parser = command_line.ArgumentParser(__doc__, EXAMPLES)
     parser.add_argument("films", nargs="*", metavar="FILM", help="PNG or JPEG files")
-    parser.add_argument(
-        "--weights", default="pretrained_models/best_model_via_this_project.pdparams"
+    network = parser.add_argument_group("network")
+    network.add_argument(
+        "--weights",
+        default="pretrained_models/best_model_via_this_project.pdparams",
+        help=".pdparams or .safetensors file",
     )
-    parser.add_argument("--output-dir", default="predicted")
-    parser.add_argument("--resize", type=cli.positive_int, default=256, help="short side of a film")
-    parser.add_argument("--crop-size", type=cli.positive_int, default=224, help="side of a crop")
-    parser.add_argument("--device", choices=["auto", "gpu", "cpu"], default="auto")
-    parser.add_argument(
-        "--thresholds", metavar="JSON", help="metrics.json of eval.py --thresholds-from"
+    command_line.add_size_arguments(network)
+    command_line.add_device_argument(network)
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--output-dir", default="predicted", help="folder for predictions.csv and pictures"
     )
-    # Which findings get a heat map
-    parser.add_argument(
-        "--top", type=cli.natural_int, default=3, help="so many of the likeliest; 0: none"
+    output.add_argument(
+        "--top",
+        type=natural_int,
+        default=3,
+        help="heat maps of how many of the likeliest findings; 0: none",
     )
-    parser.add_argument("--classes", help="these instead, with commas between")
-    # The page
-    parser.add_argument("--serve", action="store_true", help="open a page (pip install streamlit)")
-    parser.add_argument("--host", default="127.0.0.1", help="address it listens on")
-    parser.add_argument("--port", type=cli.positive_int, default=8501)
+    output.add_argument(
+        "--classes", metavar="NAME,NAME", help="heat maps of these findings, instead of --top"
+    )
+    output.add_argument(
+        "--thresholds",
+        metavar="JSON",
+        help="metrics.json of eval.py --thresholds-from: add a decision to each probability",
+    )
+    page = parser.add_argument_group("page")
+    page.add_argument(
+        "--serve", action="store_true", help="open a page to drop films on (pip install streamlit)"
+    )
+    page.add_argument("--host", metavar="ADDRESS", default="127.0.0.1", help="where it listens")
+    page.add_argument("--port", type=positive_int, default=8501, help="where it listens")
     args = parser.parse_args()
     args.classes = args.classes.split(",") if args.classes else []
-    for name in args.classes:
-        if name not in CLASS_NAMES:
-            parser.error(f"--classes: want some of {','.join(CLASS_NAMES)}, got {name!r}")
     if bool(args.films) == args.serve:
-        parser.error("want films, or --serve")
+        parser.error("give films, or --serve")
     return args
 
 
-def main():
-    args = parse_args()
-    cli.check_sizes(args)
+if __name__ == "__main__":
+    ARGS = parse_args()  # before Paddle is imported: --help and errors come at once
+
+import numpy as np
+import paddle
+
+from dataset import CLASS_NAMES, read_film
+from evaluation.operating_points import read_thresholds
+from evaluation.predictions_csv import film_names, write_predictions
+from inference.activation_maps import TenCropMaps, heat_map
+from inference.engine import load_network
+from inference.film_sizes import set_sizes
+from runtime.devices import set_device
+from runtime.files import UserError, write_whole
+from runtime.progress import progress_bar
+from serving.server import serve
+
+
+def main(args):
+    for name in args.classes:
+        if name not in CLASS_NAMES:
+            raise UserError(f"--classes: want some of {','.join(CLASS_NAMES)}, got {name!r}")
+    thresholds = read_thresholds(args.thresholds) if args.thresholds else None
     if args.serve:
+        set_sizes(args)
         return serve(args)
     twice = [n for n, k in collections.Counter(map(os.path.basename, args.films)).items() if k > 1]
     if twice:
         raise UserError(f"{twice[0]}: want films of different names, got it twice; rename one")
-    thresholds = read_thresholds(args.thresholds) if args.thresholds else None
-    films = [read_film(path, args.resize) for path in args.films]  # a bad one is told before work
-    cli.set_device(args.device)
-    network = load_network(args.weights, args.crop_size)
-    layer = TenCropMaps(network, args.crop_size)
-    probs = []
+    set_sizes(args)
+    films = [read_film(path, args.resize) for path in args.films]  # a bad one ends it before any work
+    set_device(args.device)
+    layer = TenCropMaps(load_network(args.weights, args.crop_size), args.crop_size)
     os.makedirs(args.output_dir, exist_ok=True)
-    for path, film in zip(tqdm(args.films, unit="film"), films, strict=True):
+    table = os.path.join(args.output_dir, "predictions.csv")
+    remove_pictures(table)
+    probs, bar = [], progress_bar(args.films, unit="film")
+    for path, film in zip(bar, films, strict=True):
         row, pictures = look(layer, path, film, args)
         probs.append(row)
-        show(path, row, thresholds)
-        for name, picture in pictures.items():
-            target = f"{os.path.splitext(os.path.basename(path))[0]}_{name}.png"
+        show(bar, path, row, thresholds)
+        for finding, picture in pictures.items():
+            target = picture_name(os.path.basename(path), finding)
             with write_whole(os.path.join(args.output_dir, target)) as file:
                 picture.save(file, "PNG")
-    names = [os.path.basename(path) for path in args.films]
-    write_predictions(os.path.join(args.output_dir, "predictions.csv"), names, probs)
-    print(f"wrote {args.output_dir}; not for clinical use", file=sys.stderr)
+    write_predictions(table, [os.path.basename(path) for path in args.films], probs)
+    print(f"wrote {table}, and pictures beside it; not for clinical use", file=sys.stderr)
+
+
+def picture_name(film, finding):
+    """Return the file name of a film's heat map."""
+    return f"{os.path.splitext(film)[0]}_{finding}.png"
+
+
+def remove_pictures(table):
+    """Remove the pictures of the films in a predictions.csv that is about to be replaced."""
+    for film in film_names(table):
+        for finding in CLASS_NAMES:
+            path = os.path.join(os.path.dirname(table), picture_name(film, finding))
+            if os.path.exists(path):
+                os.remove(path)
 
 
 def look(layer, path, film, args):
@@ -96,9 +134,10 @@ def look(layer, path, film, args):
     return probs, {name: heat_map(whole, maps[CLASS_NAMES.index(name)]) for name in wanted}
 
 
-def show(path, probs, thresholds):
+def show(bar, path, probs, thresholds):
     """Print the probabilities of a film, the likeliest first, beside their thresholds."""
-    tqdm.write(path)
+    bar.clear()
+    print(path)
     for c in np.argsort(-probs, kind="stable"):
         name, decision = CLASS_NAMES[c], ""
         if thresholds:
@@ -106,37 +145,8 @@ def show(path, probs, thresholds):
             decision = f"  threshold {thresholds[name]:.4f}  {decision}"
             if np.isnan(thresholds[name]):
                 decision = "  threshold nan"
-        tqdm.write(f"  {name:<18} {probs[c]:.4f}{decision}")
-
-
-def serve(args):
-    """Become the server of page.py: Streamlit, as its own command line starts it.
-
-    Streamlit keeps what is dropped on it in memory, where Gradio writes it to a folder.
-    """
-    if importlib.util.find_spec("streamlit") is None:
-        raise UserError("--serve: want Streamlit, got a Python without it; pip install streamlit")
-    load_weights(CheXNet(), args.weights)  # what is wrong with them is said here
-    if args.thresholds:
-        read_thresholds(args.thresholds)
-    settings = {
-        "server.address": args.host,
-        "server.port": args.port,
-        "server.headless": "true",  # open no browser
-        "server.maxUploadSize": 20,  # MB
-        "server.fileWatcherType": "none",
-        "browser.gatherUsageStats": "false",
-        "client.toolbarMode": "viewer",
-        "client.showErrorDetails": "none",
-    }
-    options = [f"--{name}={value}" for name, value in settings.items()]
-    ours = ["--weights", args.weights, "--resize", str(args.resize)]
-    ours += ["--crop-size", str(args.crop_size), "--device", args.device]
-    ours += ["--thresholds", args.thresholds] if args.thresholds else []
-    page = os.path.join(os.path.dirname(os.path.abspath(__file__)), "page.py")
-    command = [sys.executable, "-m", "streamlit", "run", page, *options, "--", *ours]
-    os.execv(sys.executable, command)
+        print(f"  {name:<18} {probs[c]:.4f}{decision}", flush=True)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main, ARGS)

@@ -8,20 +8,127 @@ prints `paddle.Model`'s lines, also into logs/, and leaves save/best_model.pdpar
 """
 
 import contextlib
-import datetime
 import json
 import os
-import platform
-import subprocess
-import sys
+import textwrap
 
-import cli  # before Paddle
+from runtime import command_line
+from runtime.command_line import int_list, natural_int, positive_float, positive_int
 
-import numpy as np
+EXAMPLES = """\
+  python train.py --data-dir ChestX-ray14 --save-dir save
+  python train.py --data-dir ChestX-ray14 --save-dir save --resume    # after any interruption
+"""
+
+
+def parse_args():
+    parser = command_line.ArgumentParser(__doc__, EXAMPLES)
+    data = parser.add_argument_group("data and machine")
+    command_line.add_data_arguments(data)
+    for part, what in (("train", "films to learn from"), ("val", "validation films")):
+        data.add_argument(
+            f"--{part}-list",
+            help=f"label list of the {what} (default: labels/{part}_list.txt, or that of --split)",
+        )
+    command_line.add_size_arguments(data, 256, 224)
+    data.add_argument(
+        "--seed",
+        type=natural_int,
+        default=0,
+        help="decides the order of the films, their crops, and the network's random start",
+    )
+    command_line.add_device_argument(data)
+    command_line.add_autotune_argument(data)
+    begin = parser.add_argument_group("start")
+    begin.add_argument(
+        "--pretrained",
+        choices=["imagenet", "none"],
+        default="imagenet",
+        help="start from Paddle's ImageNet weights, which it downloads, or from random ones",
+    )
+    begin.add_argument("--weights", help="start from this .pdparams or .safetensors file instead")
+    recipe = parser.add_argument_group("recipe")
+    recipe.add_argument("--epochs", type=positive_int, default=20, help="at most")
+    recipe.add_argument(
+        "--learning-rate", type=positive_float, default=0.001, help="Adam's, at the start"
+    )
+    recipe.add_argument(
+        "--lr-schedule",
+        choices=["step", "plateau"],
+        default="step",
+        help="lower the rate at --decay-epochs, or when the validation loss stalls, as the paper",
+    )
+    recipe.add_argument(
+        "--decay-epochs",
+        type=int_list,
+        default="10,15,18",
+        help='epochs after which the rate is lowered; "": never',
+    )
+    recipe.add_argument(
+        "--decay-factor",
+        type=positive_float,
+        default=0.1,
+        help="what the rate is multiplied by then",
+    )
+    recipe.add_argument(
+        "--monitor",
+        choices=["auroc", "loss"],
+        default="auroc",
+        help="validation figure that decides which weights are best",
+    )
+    recipe.add_argument(
+        "--patience",
+        type=positive_int,
+        default=10,
+        help="stop after so many epochs without a better --monitor",
+    )
+    half = parser.add_argument_group("half precision (GPU)")
+    half.add_argument(
+        "--amp",
+        choices=["off", "O1", "O2"],
+        default="off",
+        help="Paddle's automatic mixed precision: O1 casts some operators, O2 also the weights",
+    )
+    half.add_argument(
+        "--amp-dtype",
+        choices=["float16", "bfloat16"],
+        default="float16",
+        help="type of the cast operators; float16 comes with a loss scaler",
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument("--save-dir", default="save", help="folder for weights and checkpoints")
+    output.add_argument(
+        "--resume", action="store_true", help="go on from the last checkpoint in --save-dir"
+    )
+    output.add_argument(
+        "--save-steps",
+        type=positive_int,
+        help="steps between checkpoints within an epoch (default: none within an epoch)",
+    )
+    output.add_argument(
+        "--keep", type=positive_int, default=3, help="epochs whose checkpoints are kept"
+    )
+    output.add_argument("--log-dir", default="logs", help="folder for a copy of what is printed")
+    output.add_argument("--log-freq", type=positive_int, default=10, help="steps between lines")
+    output.add_argument("--visualdl", help="folder for VisualDL's scalars (pip install visualdl)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    ARGS = parse_args()  # before Paddle is imported: --help and errors come at once
+
 import paddle
 
-from callbacks import (
+from dataset import CLASS_NAMES, CenterCrop, ChestXray14, RandomCropFlip
+from metrics import AUROC, MeanLogLoss
+from model import CheXNet, LogLoss, load_weights
+from runtime.batches import EpochSampler, FilmLoader
+from runtime.devices import is_first_rank, print_once, set_device
+from runtime.files import UserError, sha256, write_json
+from runtime.versions import commit, versions
+from training.callbacks import (
     BestModel,
+    EpochLine,
     EpochSchedule,
     FiniteLoss,
     Lines,
@@ -29,17 +136,9 @@ from callbacks import (
     SkippedSteps,
     Upkeep,
 )
-from checkpoints import Checkpoints, Run, find_checkpoints, is_first_rank
-from dataset import (
-    CLASS_NAMES,
-    CenterCrop,
-    ChestXray14,
-    RandomCropFlip,
-)
-from files import UserError, sha256, write_json
-from loader import EpochSampler, FilmLoader
-from metrics import AUROC, MeanLogLoss
-from model import AutoCast, CheXNet, LogLoss, load_weights
+from training.checkpoints import Checkpoints, Run, find_checkpoints
+from training.log_file import log_file
+from training.recipe import half_precision, make_optimizer
 
 # Options that decide what is learnt: a run goes on with the same ones. --epochs may grow.
 FIXED = (
@@ -49,84 +148,25 @@ FIXED = (
 )
 
 
-def parse_args():
-    parser = cli.ArgumentParser(__doc__)
-    # Data and machine
-    cli.add_data_arguments(parser)
-    parser.add_argument("--train-list", help="default: that of --split")
-    parser.add_argument("--val-list", help="default: that of --split")
-    parser.add_argument("--seed", type=cli.natural_int, default=0)
-    # Start
-    parser.add_argument("--pretrained", choices=["imagenet", "none"], default="imagenet")
-    parser.add_argument("--weights", help="start from this .pdparams instead")
-    # Recipe
-    parser.add_argument("--epochs", type=cli.positive_int, default=20)
-    parser.add_argument("--learning-rate", type=cli.positive_float, default=0.001)
-    parser.add_argument("--decay-epochs", type=cli.int_list, default=[10, 15, 18])
-    parser.add_argument("--decay-factor", type=cli.positive_float, default=0.1)
-    parser.add_argument(
-        "--lr-schedule",
-        choices=["step", "plateau"],
-        default="step",
-        help="lower the rate at --decay-epochs, or when the validation loss stalls, as the paper",
-    )
-    parser.add_argument(
-        "--monitor",
-        choices=["auroc", "loss"],
-        default="auroc",
-        help="what of the validation films decides which weights are best",
-    )
-    parser.add_argument(
-        "--patience", type=cli.positive_int, default=10, help="epochs without a better --monitor"
-    )
-    # Half precision, on a GPU
-    parser.add_argument("--amp", choices=["off", "O1", "O2"], default="off", help="Paddle's levels")
-    parser.add_argument("--amp-dtype", choices=["float16", "bfloat16"], default="float16")
-    # What is left behind
-    parser.add_argument("--save-dir", default="save", help="folder for checkpoints")
-    parser.add_argument("--resume", action="store_true", help="go on from --save-dir")
-    parser.add_argument(
-        "--save-steps", type=cli.positive_int, help="steps between checkpoints within an epoch"
-    )
-    parser.add_argument(
-        "--keep", type=cli.positive_int, default=3, help="epochs whose checkpoint stays"
-    )
-    parser.add_argument("--log-dir", default="logs", help="folder for a copy of what is printed")
-    parser.add_argument("--visualdl", metavar="DIR", help="folder for VisualDL's scalars")
-    parser.add_argument("--log-freq", type=cli.positive_int, default=10, help="steps between lines")
-    args = parser.parse_args()
-    args.train_list = args.train_list or cli.label_list(args, "train")
-    args.val_list = args.val_list or cli.label_list(args, "val")
-    return args
-
-
-def main():
-    args = parse_args()
-    cli.check_sizes(args)
-    device = cli.set_device(args.device, args.autotune)
+def main(args):
+    command_line.check_sizes(args)
+    device = set_device(args.device, args.autotune)
     if args.amp != "off" and device == "cpu":
-        raise UserError(f"--amp: want off on a CPU, got {args.amp}; Paddle has it on GPUs alone")
+        raise UserError(f"--amp {args.amp}: Paddle has half precision on GPUs alone; use off")
+    paddle.seed(args.seed)
+    ranks = paddle.distributed.get_world_size()
+    train_set, train_loader, val_loader = load_data(args)
     found = find_checkpoints(args.save_dir)
     if found and not args.resume:
         raise UserError(
             f"{args.save_dir}: want a folder without checkpoints, got {len(found)} of an earlier "
             "run; go on with it (--resume), or give another --save-dir"
         )
-    paddle.seed(args.seed)
-    rank, ranks = paddle.distributed.get_rank(), paddle.distributed.get_world_size()
-
-    train_set = ChestXray14(
-        args.data_dir, args.train_list, RandomCropFlip(args.crop_size), args.resize, args.seed
-    )
-    val_set = ChestXray14(args.data_dir, args.val_list, CenterCrop(args.crop_size), args.resize)
-    sampler = EpochSampler(train_set, args.batch_size, args.seed, rank, ranks)
-    val_sampler = paddle.io.DistributedBatchSampler(val_set, args.batch_size)
-    train_loader = FilmLoader(train_set, batch_sampler=sampler, num_workers=args.num_workers)
-    val_loader = FilmLoader(val_set, batch_sampler=val_sampler, num_workers=args.num_workers)
-
     network = start(args, found)
-    schedule, optimizer = optimization(args, network)
-    layer, optimizer, amp_configs = half_precision(args, network, optimizer)
+    optimizer, schedule = make_optimizer(
+        network, args.learning_rate, args.lr_schedule, args.decay_epochs, args.decay_factor
+    )
+    layer, optimizer, amp_configs = half_precision(network, optimizer, args.amp, args.amp_dtype)
     model = paddle.Model(
         layer,
         inputs=[paddle.static.InputSpec([None, None, None, None], "uint8", "films")],
@@ -142,41 +182,71 @@ def main():
         run, network, optimizer, auroc, args.save_dir, args.save_steps, args.keep
     )
     callbacks = [
-        Upkeep(run, sampler, log_loss),
+        Upkeep(run, train_loader.batch_sampler, log_loss),
         Lines(run, args.log_freq),
         FiniteLoss(run, args.save_dir),
         *([SkippedSteps(run)] if amp_configs else []),
-        *([Scalars(run, args.visualdl, args.log_freq)] if args.visualdl and rank == 0 else []),
+        *(
+            [Scalars(run, args.visualdl, args.log_freq)]
+            if args.visualdl and is_first_rank()
+            else []
+        ),
         BestModel(run, network, best, monitor, args.patience),
+        EpochLine(run, args.epochs, monitor),
         EpochSchedule(schedule),
         checkpoints,
     ]
-
     config = {
         **vars(args),
         "device": device,
         "ranks": ranks,
         "train_sha256": sha256(args.train_list),
         "val_sha256": sha256(args.val_list),
-        **environment(),
+        **versions(),
+        "commit": commit(),
     }
-    with logged(args.log_dir) if is_first_rank() else contextlib.nullcontext():
-        if is_first_rank():
-            print(json.dumps(config))
-            print(f"films come from {train_set.source}")
+    with log_file(args.log_dir) if is_first_rank() else contextlib.nullcontext() as log:
+        print_once(shown(config))
+        print_once(f"films come from {train_set.source}")
         if found:
             resume(args, config, checkpoints, found[-1], model)
-        elif args.resume and is_first_rank():
-            print(f"nothing to go on from in {args.save_dir}: starting")
+        elif args.resume:
+            print_once(f"{args.save_dir} has no checkpoint: starting from the beginning")
         if is_first_rank():
             write_json(os.path.join(args.save_dir, "config.json"), config)
-        if run.epoch >= args.epochs or run.waited >= args.patience:
-            print(
-                f"{args.save_dir} holds a run that is over: {run.epoch} epochs, best {run.best:.4f}"
-            )
-            return
-        epochs = args.epochs - run.epoch
-        model.fit(train_loader, val_loader, epochs=epochs, verbose=0, callbacks=callbacks)
+        if run.epoch < args.epochs and run.waited < args.patience:
+            epochs = args.epochs - run.epoch
+            model.fit(train_loader, val_loader, epochs=epochs, verbose=0, callbacks=callbacks)
+        print_once(f"done: epoch {run.epoch}, best validation {monitor} {run.best:.4f}")
+        print_once(
+            f"weights: {best}; figures of each epoch: {args.save_dir}/metrics.csv; log: {log}"
+        )
+        print_once(f"next: python eval.py --data-dir {args.data_dir} --weights {best}")
+
+
+def load_data(args):
+    """Return the training films and the loaders of training and validation batches."""
+    args.train_list = args.train_list or command_line.label_list(args, "train")
+    args.val_list = args.val_list or command_line.label_list(args, "val")
+    train_set = ChestXray14(
+        args.data_dir, args.train_list, RandomCropFlip(args.crop_size), args.resize, args.seed
+    )
+    val_set = ChestXray14(args.data_dir, args.val_list, CenterCrop(args.crop_size), args.resize)
+    samplers = (
+        EpochSampler(
+            train_set,
+            args.batch_size,
+            args.seed,
+            paddle.distributed.get_rank(),
+            paddle.distributed.get_world_size(),
+        ),
+        paddle.io.DistributedBatchSampler(val_set, args.batch_size),
+    )
+    loaders = [
+        FilmLoader(films, batch_sampler=sampler, num_workers=args.num_workers)
+        for films, sampler in zip((train_set, val_set), samplers, strict=True)
+    ]
+    return train_set, *loaders
 
 
 def start(args, found):
@@ -189,43 +259,8 @@ def start(args, found):
     return network
 
 
-def optimization(args, network):
-    """Return the schedule of the learning rate, and Adam with it."""
-    if args.lr_schedule == "plateau":
-        # The paper: a tenth whenever an epoch's validation loss is no lower than the lowest.
-        schedule = paddle.optimizer.lr.ReduceOnPlateau(
-            args.learning_rate, factor=args.decay_factor, patience=0, threshold=0.0
-        )
-    else:
-        rates = [
-            args.learning_rate * args.decay_factor**n for n in range(len(args.decay_epochs) + 1)
-        ]
-        schedule = paddle.optimizer.lr.PiecewiseDecay(args.decay_epochs, rates)
-    return schedule, paddle.optimizer.Adam(schedule, parameters=network.parameters())
-
-
-def half_precision(args, network, optimizer):
-    """Return layer and optimiser as --amp wants them, and paddle.Model's amp_configs.
-
-    `paddle.Model` brings the loss scaler that float16 needs; bfloat16 has the range to do without.
-    """
-    if args.amp == "off":
-        return network, optimizer, None
-    if args.amp == "O2":
-        network, optimizer = paddle.amp.decorate(
-            network,
-            optimizer,
-            level="O2",
-            dtype=args.amp_dtype,
-            save_dtype="float32",
-            excluded_layers=[network.densenet121.out],
-        )
-    layer = AutoCast(network, args.amp_dtype, args.amp)
-    return layer, optimizer, "O1" if args.amp_dtype == "float16" else None
-
-
 def resume(args, config, checkpoints, path, model):
-    """Take all but the network, which `start` has loaded, back to where a checkpoint stood."""
+    """Set all but the network, which `start` has loaded, to the state of a checkpoint."""
     with open(os.path.join(args.save_dir, "config.json"), encoding="utf-8") as file:
         before = json.load(file)
     for key in FIXED:
@@ -238,61 +273,17 @@ def resume(args, config, checkpoints, path, model):
     if scaler:
         model._scaler = paddle.amp.GradScaler()
         model._scaler.load_state_dict(scaler)
-    if is_first_rank():
-        print(f"going on from {path}")
+    print_once(f"going on from {path}")
 
 
-def environment():
-    """Return what a run depends on besides its options: versions and the commit."""
-    folder = os.path.dirname(os.path.abspath(__file__))
-    with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        commit = subprocess.check_output(
-            ["git", "-C", folder, "describe", "--always", "--dirty", "--abbrev=40"],
-            text=True,
-            stderr=subprocess.DEVNULL,
-        ).strip()
-        return {**_versions(), "commit": commit}
-    return {**_versions(), "commit": None}
-
-
-def _versions():
-    return {
-        "python": platform.python_version(),
-        "paddle": paddle.__version__,
-        "numpy": np.__version__,
-    }
-
-
-@contextlib.contextmanager
-def logged(folder):
-    """Copy all that is printed into a new dated file in `folder`."""
-    os.makedirs(folder, exist_ok=True)
-    now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    path = os.path.join(folder, f"train_{now}_{os.getpid()}.log")
-    with (
-        open(path, "w", encoding="utf-8") as log,
-        contextlib.redirect_stdout(_Tee(sys.stdout, log)),
-    ):
-        yield
-
-
-class _Tee:
-    """A standard output that also goes into a file, line by line."""
-
-    def __init__(self, terminal, log):
-        self.terminal, self.log = terminal, log
-
-    def write(self, text):
-        self.terminal.write(text)
-        self.log.write(text)
-
-    def flush(self):
-        self.terminal.flush()
-        self.log.flush()
-
-    def isatty(self):
-        return self.terminal.isatty()
+def shown(config):
+    """Return the configuration as some lines of key=value."""
+    words = (
+        f"{key}={','.join(map(str, value)) if isinstance(value, list) else value}"
+        for key, value in config.items()
+    )
+    return textwrap.fill("  ".join(words), 100, break_long_words=False, break_on_hyphens=False)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main, ARGS)

@@ -7,9 +7,9 @@ import pathlib
 import tempfile
 import time
 
-import cli  # before Paddle
-
 import numpy as np
+
+from runtime import command_line  # before Paddle
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -30,22 +30,23 @@ class Films:
 
 def evaluation(precision, films=None, batch_size=8):
     """eval.py's way: loader, worker processes, `paddle.Model.evaluate`, predictor."""
-    from model import CheXNet, TenCrop
+    from inference.engine import choose_engine
+    from model import CheXNet
+    from runtime.devices import set_device
 
     script = importlib.import_module("eval")
-    args = argparse.Namespace(
-        crop_size=224, precision=precision, batch_size=batch_size, num_workers=2
-    )
-    network, *_ = script.accelerated(CheXNet(), args, cli.set_device("auto"))
+    args = argparse.Namespace(crop_size=224, crops=10, batch_size=batch_size, num_workers=2)
+    set_device("auto")
+    layer, *_ = choose_engine(CheXNet(), 224, precision)
     yield
-    script.predict(TenCrop(network, 224), Films() if films is None else films, args)
+    script.predict(layer, Films() if films is None else films, args)
 
 
 def forward(precision, crops):
     """The predictor on ten crops, so many at a time; the best of eight."""
     import paddle
 
-    from inference import CPUPredictor
+    from inference.cpu_predictor import CPUPredictor
     from model import CheXNet
 
     predictor = CPUPredictor(CheXNet(), 224, precision)
@@ -101,7 +102,7 @@ def cached_films(folder, count):
         os.symlink(films[n % len(films)], data / "images" / name)
     flags = " 0" * 14
     (data / "list.txt").write_text("\n".join(name + flags for name in names))
-    write_cache = importlib.import_module("prepare_data").write_cache
+    write_cache = importlib.import_module("nih.film_cache").write_cache
     write_cache(folder, [str(data / "images" / name) for name in names], 256, os.cpu_count())
     return ChestXray14(folder, str(data / "list.txt"), RandomCropFlip(224))
 
@@ -110,7 +111,7 @@ def cached_samples(count):
     """Cached training samples through paddle.io.DataLoader, batch 128, 2 workers."""
     import paddle
 
-    from loader import FilmLoader
+    from runtime.batches import FilmLoader
 
     with tempfile.TemporaryDirectory() as folder:
         films = cached_films(folder, 12_800)
@@ -125,9 +126,11 @@ def throughput():
     """Films per second of train.py's and eval.py's loops on this device, and what they wait for."""
     import paddle
 
-    from loader import FilmLoader
+    from inference.engine import choose_engine
     from metrics import AUROC
     from model import CheXNet, LogLoss, TenCrop
+    from runtime.batches import FilmLoader
+    from runtime.devices import set_device
 
     class Clock(paddle.callbacks.Callback):
         def __init__(self):
@@ -147,11 +150,11 @@ def throughput():
 
         on_eval_batch_begin, on_eval_batch_end = on_train_batch_begin, on_train_batch_end
 
-    on_cpu = cli.set_device("auto") == "cpu"
+    on_cpu = set_device("auto") == "cpu"
     batch_size, count = (16, 96) if on_cpu else (128, 12_800)
     with tempfile.TemporaryDirectory() as folder:
         films = cached_films(folder, count)
-        options = {"batch_size": batch_size, "num_workers": cli.default_workers()}
+        options = {"batch_size": batch_size, "num_workers": command_line.default_workers()}
         inputs = [paddle.static.InputSpec([None, None, None, None], "uint8", "films")]
         labels = [paddle.static.InputSpec([None, 14], "float32", "labels")]
         network, clock = CheXNet(), Clock()
@@ -163,9 +166,7 @@ def throughput():
 
         clock = Clock()
         films.transform = None
-        script = importlib.import_module("eval")
-        args = argparse.Namespace(crop_size=224, precision="fp32")
-        network, *_ = script.accelerated(network, args, paddle.get_device())
+        network, *_ = choose_engine(network, 224)
         model = paddle.Model(TenCrop(network, 224), inputs, labels)
         model.prepare(metrics=AUROC([str(c) for c in range(14)]))
         with paddle.no_grad():

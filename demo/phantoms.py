@@ -16,14 +16,14 @@ import sys
 
 import numpy as np
 from PIL import Image, ImageFilter
-from tqdm import tqdm
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import cli
-
 from dataset import CLASS_NAMES
-from files import write_whole
+from runtime import command_line
+from runtime.command_line import natural_int, positive_int
+from runtime.files import write_whole
+from runtime.progress import progress_bar
 
 SIDE = 1024  # pixels, as NIH's films
 GRID = 256  # drawn at this size, enlarged to SIDE
@@ -210,11 +210,11 @@ def draw_patients(rng, films, first_patient):
 
 
 def parse_args():
-    parser = cli.ArgumentParser(__doc__)
+    parser = command_line.ArgumentParser(__doc__)
     parser.add_argument("--output-dir", default="demo/data")
     for split, films in (("train", 480), ("val", 60), ("test", 160)):
-        parser.add_argument(f"--{split}", type=cli.positive_int, default=films, help="films")
-    parser.add_argument("--seed", type=cli.natural_int, default=0)
+        parser.add_argument(f"--{split}", type=positive_int, default=films, help="films")
+    parser.add_argument("--seed", type=natural_int, default=0)
     return parser.parse_args()
 
 
@@ -232,7 +232,9 @@ def main():
             lists[split].append(f"{name} {' '.join(map(str, row))}\n")
     os.makedirs(os.path.join(args.output_dir, "images"), exist_ok=True)
     with concurrent.futures.ProcessPoolExecutor() as pool:
-        for _ in tqdm(pool.map(write_film, jobs, chunksize=8), total=len(jobs), unit="film"):
+        for _ in progress_bar(
+            pool.map(write_film, jobs, chunksize=8), total=len(jobs), unit="film"
+        ):
             pass
     # The lists come last: a folder with lists has its films.
     for split, lines in lists.items():
@@ -244,4 +246,4 @@ def main():
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

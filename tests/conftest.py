@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT))
 # Tests take turns on the cores: threads that are done sleep at once, not after spinning for 0.2 s.
 os.environ.setdefault("KMP_BLOCKTIME", "0")
 
-import cli  # noqa: E402, F401  (before Paddle)
+from runtime import environment  # noqa: F401  (before Paddle)
 
 SHARED = ROOT.parent / "shared"
 

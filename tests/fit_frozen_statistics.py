@@ -8,12 +8,12 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-import cli  # noqa: F401  (before Paddle)
+from runtime import environment  # noqa: F401, I001  (before Paddle)
 
 import paddle
 
 from dataset import ChestXray14, RandomCropFlip
-from loader import EpochSampler, FilmLoader
+from runtime.batches import EpochSampler, FilmLoader
 from model import CheXNet, LogLoss, load_weights, save_state
 
 data_dir, batch_size, start, end = sys.argv[1:]

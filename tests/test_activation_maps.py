@@ -3,10 +3,10 @@ import paddle
 import pytest
 from paddle import nn
 
-from activation_maps import TenCropMaps, heat_map, resize_map
-from files import UserError
-from inference import CPUPredictor
+from inference.activation_maps import TenCropMaps, heat_map, resize_map
+from inference.cpu_predictor import CPUPredictor
 from model import CheXNet, TenCrop, load_weights
+from runtime.files import UserError
 
 
 class Brightness(nn.Layer):

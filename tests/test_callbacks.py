@@ -7,11 +7,11 @@ import paddle
 import pytest
 from sklearn.metrics import log_loss
 
-from callbacks import BestModel, EpochSchedule, SkippedSteps, Upkeep
-from checkpoints import Run
 from dataset import CLASS_NAMES
-from files import read_pickle
 from metrics import AUROC, MeanLogLoss
+from runtime.untrusted_files import read_pickle
+from training.callbacks import BestModel, EpochSchedule, SkippedSteps, Upkeep
+from training.checkpoints import Run
 
 NAN = float("nan")
 

@@ -7,11 +7,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from safetensors.torch import save_file  # noqa: E402
-from torch_densenet import lively_densenet  # noqa: E402
+from safetensors.torch import save_file
+from torch_densenet import lively_densenet
 
-from files import sha256  # noqa: E402
-from model import CheXNet, load_weights  # noqa: E402
+from model import CheXNet, load_weights
+from runtime.files import sha256
 
 
 @pytest.fixture(scope="module")

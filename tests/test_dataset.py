@@ -15,8 +15,8 @@ from dataset import (
     read_film,
     read_label_list,
 )
-from files import UserError
-from loader import FilmLoader
+from runtime.batches import FilmLoader
+from runtime.files import UserError
 
 FLAGS = "0 1 0 0 0 0 0 0 0 0 0 0 0 1"
 
@@ -126,6 +126,14 @@ def save_broken(path, kind):
         path.write_text("<html>404</html>")
 
 
+def test_what_is_no_film_at_all_gets_its_own_remedy(tmp_path):
+    with pytest.raises(UserError, match="got a folder; give the files in it"):
+        read_film(tmp_path)
+    Image.new("L", (64, 64)).save(tmp_path / "film.bmp")
+    with pytest.raises(UserError, match=r"film\.bmp: .* convert it to PNG"):
+        read_film(tmp_path / "film.bmp")
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
@@ -217,7 +225,7 @@ def test_the_phantom_lists_are_patient_disjoint_and_films_real(phantoms):
 def test_a_small_dev_shm_is_noticed_and_the_films_come_all_the_same(phantoms):
     """In a mount namespace of its own with 1 MB of /dev/shm, where Paddle would die of SIGBUS."""
     code = (
-        "import sys, cli, dataset, loader\n"
+        "import sys, runtime.environment, dataset\nfrom runtime import batches as loader\n"
         f"films = dataset.ChestXray14({str(phantoms)!r}, {str(phantoms)!r} + sys.argv[1])\n"
         "print(sum(len(b) for b, _ in loader.FilmLoader(films, batch_size=12, num_workers=2)))"
     )

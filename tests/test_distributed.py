@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from conftest import ROOT, link_films
 
-from files import read_pickle
+from runtime.untrusted_files import read_pickle
+
+pytestmark = pytest.mark.slow
 
 SMALL = ["--resize", 72, "--crop-size", 64]
 

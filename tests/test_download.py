@@ -18,9 +18,11 @@ import numpy as np
 import pytest
 from conftest import ROOT, link_films, tree
 
-import download
-from download import fetch
-from files import UserError
+from dataset import CLASS_NAMES, read_label_list
+from evaluation.predictions_csv import read_predictions
+from nih import download
+from nih.download import fetch
+from runtime.files import UserError
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 
@@ -167,7 +169,7 @@ def test_no_such_file_is_told_at_once_and_a_dead_server_after_some_attempts(serv
 
 def test_a_killed_download_goes_on(server, tmp_path):
     server.files["film"], server.tricks["film"] = CONTENT, ["slow"]
-    code = "import sys; from download import fetch; fetch(*sys.argv[1:])"
+    code = "import sys; from nih.download import fetch; fetch(*sys.argv[1:])"
     command = [sys.executable, "-c", code, f"{server.base}/film", str(tmp_path / "film")]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     part = tmp_path / "film.part"
@@ -243,6 +245,46 @@ def test_a_wrong_list_from_a_mirror_is_an_error(fails, mirror, tmp_path):
     words = ["download", "--data-dir", tmp_path / "data", "--url-base", mirror.base]
     error = fails("prepare_data.py", *words)
     assert "train_list.txt.wrong: want sha256 332d49fb" in error and "--no-verify" in error
+
+
+def test_published_predictions_are_evaluated_without_films(
+    script, fails, server, phantoms, evaluated, tmp_path
+):
+    """Files of the form that jrzech/reproduce-chexnet publishes: columns and rows by name."""
+    names, _ = read_label_list(phantoms / "labels" / "test_list.txt")
+    probs = read_predictions(evaluated / "predictions.csv", names)
+    order = sorted(range(14), key=CLASS_NAMES.__getitem__)
+    rows = ["Image Index," + ",".join(f"prob_{CLASS_NAMES[c]}" for c in order)]
+    for name, row in zip(names, probs, strict=True):
+        rows.append(f"{name}," + ",".join(str(row[c]) for c in order))
+    server.files["jrzech_predictions.csv"] = "\n".join(rows).encode() + b"\n"
+    aurocs = dict.fromkeys(CLASS_NAMES, 0.83827)
+    table = "label,auc\n" + "".join(f"{name},{value}\n" for name, value in aurocs.items())
+    server.files["jrzech_aurocs.csv"] = table.replace("0.83827", "0.93827", 1).encode()
+    data = link_films(phantoms, tmp_path / "data")
+    for name in download.LABELS:
+        (data / "labels" / name).touch()  # not fetched again
+    words = ["--data-dir", data]
+    options = ["--skip-films", "--predictions", "--url-base", server.base]
+    error = fails("prepare_data.py", "download", *words, *options)
+    assert "jrzech_predictions.csv.wrong: want git 6fb80bbf5fee53aa" in error
+
+    # With its digest let pass, the table is still checked: by its content, as no digest is known.
+    result = script("prepare_data.py", "download", *words, *options, "--no-verify")
+    assert result.returncode == 0
+    assert "jrzech_aurocs.csv: want 14 AUROCs with the mean 0.83827, got 14" in result.stdout
+    (data / "predictions" / "jrzech_aurocs.csv").unlink()
+    error = fails("prepare_data.py", "download", *words, *options)
+    assert "jrzech_aurocs.csv.wrong: want 14 AUROCs" in error
+    server.files["jrzech_aurocs.csv"] = table.encode()
+    assert script("prepare_data.py", "download", *words, *options).returncode == 0
+
+    path = data / "predictions" / "jrzech_predictions.csv"
+    result = script("eval.py", *words, "--predictions", path, "--bootstrap", 0)
+    own = script(
+        "eval.py", *words, "--predictions", evaluated / "predictions.csv", "--bootstrap", 0
+    )
+    assert result.returncode == 0 and result.stdout == own.stdout
 
 
 def test_the_real_lists_pass_the_real_digests(script, server, shared, tmp_path):

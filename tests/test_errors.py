@@ -89,6 +89,26 @@ def test_a_missing_checkpoint_is_never_a_random_network(evaluate_fails, train_fa
     assert "none.pdparams: want a weight file" in train_fails(data, "--weights", "none.pdparams")
 
 
+def test_a_pytorch_checkpoint_is_named_with_the_command_that_converts_it(
+    evaluate_fails, train_fails, data, tmp_path
+):
+    torch = pytest.importorskip("torch")
+    for name, zipped in (("zip.pth", True), ("model.pth.tar", False)):
+        path = tmp_path / name
+        torch.save(
+            {"state_dict": {"a": torch.zeros(1)}}, path, _use_new_zipfile_serialization=zipped
+        )
+        remedy = f"python convert_torch_weights.py {path} {tmp_path / name.split('.')[0]}.pdparams"
+        assert remedy in evaluate_fails(data, weights=path)
+    assert remedy in train_fails(data, "--weights", path)
+
+
+def test_what_is_missing_is_told_before_what_is_in_the_way(train_fails, evaluate_fails, tmp_path):
+    (tmp_path / "save" / "epoch_1").mkdir(parents=True)
+    assert "want a label list, got no such file" in train_fails(tmp_path / "nowhere")
+    assert "want a label list" in evaluate_fails(tmp_path / "nowhere", weights="none.pdparams")
+
+
 def test_a_checkpoint_that_does_not_fit(evaluate_fails, train_fails, data, tmp_path):
     path = tmp_path / "18.pdparams"
     save_state(CheXNet(num_classes=18).state_dict(), str(path))

@@ -8,8 +8,10 @@ import pytest
 from conftest import ROOT, tree
 
 from dataset import CLASS_NAMES, read_film, read_label_list
-from files import UserError, sha256
-from predictions import read_predictions
+from evaluation.predictions_csv import read_predictions
+from runtime.files import UserError, sha256
+
+pytestmark = pytest.mark.slow
 
 SMALL = ["--resize", 72, "--crop-size", 64]
 NEEDS_PADDLE_3 = pytest.mark.skipif(

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from convert_torch_weights import convert, read_checkpoint
 from dataset import read_film, read_label_list
-from files import UserError, read_pickle, read_safetensors
 from model import CheXNet, read_weights
+from runtime.files import UserError
+from runtime.untrusted_files import read_pickle, read_safetensors
 
 torch = pytest.importorskip("torch")
 

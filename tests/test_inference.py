@@ -2,7 +2,7 @@ import numpy as np
 import paddle
 import pytest
 
-from inference import CPUPredictor, has_bfloat16
+from inference.cpu_predictor import CPUPredictor, has_bfloat16
 from model import AutoCast, CheXNet, TenCrop, load_weights
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from localization import (
+from evaluation.localization import (
     OVERLAPS,
     detected_boxes,
     overlaps,

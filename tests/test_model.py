@@ -7,11 +7,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch_densenet import lively_densenet, normalized, ten_crops  # noqa: E402
+from torch_densenet import lively_densenet, normalized, ten_crops
 
-from convert_torch_weights import convert  # noqa: E402
-from files import UserError, read_pickle  # noqa: E402
-from model import CheXNet, LogLoss, TenCrop, load_weights, normalize, save_state  # noqa: E402
+from convert_torch_weights import convert
+from model import CheXNet, LogLoss, TenCrop, load_weights, normalize, save_state
+from runtime.files import UserError
+from runtime.untrusted_files import read_pickle
 
 
 @pytest.fixture(scope="module")

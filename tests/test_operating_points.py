@@ -3,8 +3,7 @@ import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, f1_score, precision_score, recall_score
 
-from metrics import interval, resample_weights
-from operating_points import (
+from evaluation.operating_points import (
     brier_score,
     choose_thresholds,
     expected_calibration_error,
@@ -12,6 +11,7 @@ from operating_points import (
     rates,
     reliability_curve,
 )
+from metrics import interval, resample_weights
 
 
 def films(seed=0, count=300):

@@ -16,7 +16,9 @@ from conftest import ROOT, SHARED, requests_of, tree
 from PIL import Image
 
 from dataset import CLASS_NAMES, read_label_list
-from predictions import read_predictions
+from evaluation.predictions_csv import read_predictions
+
+pytestmark = pytest.mark.slow
 
 SMALL = ["--resize", 72, "--crop-size", 64]
 
@@ -59,6 +61,12 @@ def test_predictions_are_those_of_eval(
     assert f"  {'Mass':<18} {of['Mass']:.4f}  threshold 1.0000  negative" in lines
     assert f"  {'Edema':<18} {of['Edema']:.4f}  threshold 0.0000  positive" in lines
     assert f"  {'Hernia':<18} {of['Hernia']:.4f}  threshold nan" in lines
+
+    # Another prediction into the same folder: nothing of the first stays, but what is not its own.
+    (tmp_path / "out" / "mine.png").write_bytes(b"")
+    options = ["--classes", "Edema", *words, tmp_path / "out"]
+    assert script("predict.py", films[1], *options).returncode == 0
+    assert tree(tmp_path / "out") == [f"{films[1].stem}_Edema.png", "mine.png", "predictions.csv"]
 
 
 def test_films_it_cannot_read_leave_nothing_behind(fails, films, random_weights, tmp_path):

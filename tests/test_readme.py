@@ -1,4 +1,4 @@
-"""The two READMEs say the same, and name only what there is."""
+"""The two READMEs say the same, and every page names only what there is."""
 
 import re
 
@@ -6,6 +6,7 @@ import pytest
 from conftest import ROOT
 
 SCRIPTS = ("train", "eval", "predict", "export", "prepare_data", "convert_torch_weights")
+ACTIONS = ("download", "check", "cache", "split")
 
 
 @pytest.fixture(scope="module")
@@ -37,18 +38,50 @@ def test_the_two_are_in_step(readmes):
     assert "Not for clinical use" in english and "不得用于临床" in chinese
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_every_option_that_is_named_is_there(readmes, script, name):
-    result = script(f"{name}.py", "--help")
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/*.md")])
+
+
+def code_in(page):
+    """The text in a page's code blocks and between its single backquotes."""
+    text = page.read_text()
+    found = re.findall(r"^ *```\w*\n(.*?)^ *```$", text, re.M | re.S)
+    outside = re.sub(r"^ *```.*?^ *```$", "", text, flags=re.M | re.S)
+    return [*found, *re.findall(r"`([^`\n]+)`", outside)]
+
+
+def options_of(script, *words):
+    """The options that a command's --help lists."""
+    result = script(words[0], *words[1:], "--help")
     assert result.returncode == 0, result.stderr
-    there = set(re.findall(r"--[a-z][\w-]*", result.stdout))
-    commands = re.findall(rf"{name}\.py([^\n#`]*)", readmes[""])
-    assert commands
-    named = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", " ".join(commands)))
-    assert named <= there
+    return set(re.findall(r"--[a-z][\w-]*", result.stdout))
 
 
-def test_every_file_that_is_linked_is_there(readmes):
-    for text in readmes.values():
-        for target in re.findall(r"\]\(([^)#]+)\)", text):
-            assert target.startswith("http") or (ROOT / target).exists(), target
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_option_that_is_named_is_there(script, name):
+    there = options_of(script, f"{name}.py")
+    if name == "prepare_data":
+        actions = {word: options_of(script, "prepare_data.py", word) for word in ACTIONS}
+    commands = []
+    for page in PAGES:
+        for code in code_in(page):
+            whole = code.replace("\\\n", " ")  # a line that goes on
+            commands += re.findall(rf"(?<![\w/]){name}\.py([^\n#`]*)", whole)
+    assert any(command.strip() for command in commands)
+    for command in commands:
+        if name == "prepare_data" and command.split():
+            there = actions[command.split()[0].rstrip(",")]
+        named = re.findall(r"(?<![\w-])--[a-z][\w-]*", command)
+        assert set(named) <= there, command
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_command_and_target_that_a_page_names_is_there(page):
+    files = {path.name for path in ROOT.glob("*")} | {path.name for path in ROOT.glob("*/*")}
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M))
+    for link in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
+        assert link.startswith("http") or (page.parent / link).exists(), link
+    for code in code_in(page):
+        for path in re.findall(r"(?<![\w./-])((?:[\w-]+/)*[\w-]+\.(?:py|md|cff|toml))\b", code):
+            assert (ROOT / path).exists() or path in files, f"{path} in {code!r}"
+        for target in re.findall(r"(?:^|&& |`)make ([a-z][\w-]*)", code, re.M):
+            assert target in targets, target

@@ -10,8 +10,11 @@ from conftest import requests_of, tree
 from PIL import Image
 
 from dataset import CLASS_NAMES, read_label_list
-from report import Example, choose_examples, write_report
-from results import measure
+from evaluation.heat_maps import Example, choose_examples
+from evaluation.measures import measure
+from evaluation.report_page import write_report
+
+pytestmark = pytest.mark.slow
 
 SMALL = ["--resize", 72, "--crop-size", 64, "--batch-size", 8, "--bootstrap", 20]
 FIGURES = ("auroc", "precision_recall", "reliability", "roc")

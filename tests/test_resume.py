@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from conftest import ROOT, tree
 
-from files import read_pickle
+from runtime.untrusted_files import read_pickle
+
+pytestmark = pytest.mark.slow
 
 KILLS = int(os.environ.get("KILLS", "3"))
 OPTIONS = ["--resize", 72, "--crop-size", 64, "--pretrained", "none", "--batch-size", 4]

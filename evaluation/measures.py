@@ -1,0 +1,148 @@
+"""Every figure of an evaluation, from labels and probabilities, as dicts for JSON."""
+
+import numpy as np
+
+from dataset import CLASS_NAMES, patient
+from evaluation.localization import score_map, summarize
+from evaluation.operating_points import (
+    RATES,
+    brier_score,
+    expected_calibration_error,
+    rate_intervals,
+    rates,
+)
+from metrics import auroc, bootstrap, delong, interval, mean_auroc
+
+
+def measure(names, labels, probs, resamples=1000, seed=0):
+    """Return how well the probabilities rank films and how near they are to the truth.
+
+    Args:
+        names: N film names.
+        labels: `[N, 14]`, 0 or 1.
+        probs: float `[N, 14]`.
+        resamples: for 95 % intervals by bootstrap over patients; 0: none.
+        seed: of the resamples.
+
+    Returns:
+        dict for JSON; None where a figure is not defined.
+    """
+    aurocs = auroc(labels, probs)
+    mean, defined = mean_auroc(aurocs)
+    patients = [patient(name) for name in names]
+    figures = {
+        "auroc": by_class(aurocs),
+        "auroc_mean": number(mean),
+        "auroc_mean_over": defined,
+        "images": len(labels),
+        "patients": len(set(patients)),
+        "positives": dict(zip(CLASS_NAMES, labels.sum(axis=0, dtype=int).tolist(), strict=True)),
+        "brier": by_class(brier_score(labels, probs)),
+        "expected_calibration_error": by_class(expected_calibration_error(labels, probs)),
+    }
+    if resamples:
+        drawn = bootstrap(labels, probs, patients, resamples, seed)
+        figures["auroc_95_percent"] = by_class([interval(column) for column in drawn.T])
+        figures["auroc_mean_95_percent"] = pair(interval(mean_of_each(drawn)))
+        figures["bootstrap"] = {"resamples": resamples, "seed": seed}
+    return figures
+
+
+def measure_thresholds(names, labels, probs, thresholds, resamples=1000, seed=0):
+    """Return what thresholds `[14]` give on these films (see `measure`)."""
+    found = rates(labels, probs, thresholds)
+    figures = {
+        "threshold": by_class(thresholds),
+        **{rate: by_class(found[rate]) for rate in RATES},
+    }
+    if resamples:
+        patients = [patient(name) for name in names]
+        intervals = rate_intervals(labels, probs, thresholds, patients, resamples, seed)
+        figures |= {f"{rate}_95_percent": by_class(intervals[rate]) for rate in RATES}
+    return figures
+
+
+def measure_subgroups(names, labels, probs, groups, resamples=1000, seed=0):
+    """Return `measure`'s figures for each of several groups of films.
+
+    Args:
+        groups: dict of dicts of indices, as `nih_tables.subgroups` returns.
+
+    Returns:
+        dict of dicts like `groups`.
+    """
+    return {
+        kind: {
+            group: measure([names[n] for n in index], labels[index], probs[index], resamples, seed)
+            for group, index in members.items()
+        }
+        for kind, members in groups.items()
+    }
+
+
+def measure_localization(boxes, maps):
+    """Return how well maps find boxes.
+
+    Args:
+        boxes: list of K `nih_tables.Box`.
+        maps: iterable of K float `[H, W]`, each of a box's film and finding, in its pixels.
+
+    Returns:
+        dict from class, of those that have boxes, and "all" to what `localization.summarize`
+        returns.
+    """
+    scores = {}
+    for box, activation in zip(boxes, maps, strict=True):
+        score = score_map(activation, (box.left, box.top, box.right, box.bottom))
+        scores.setdefault(box.finding, []).append(score)
+    figures = {name: summarize(scores[name]) for name in CLASS_NAMES if name in scores}
+    return figures | {"all": summarize([score for each in scores.values() for score in each])}
+
+
+def measure_difference(names, labels, a, b, resamples=1000, seed=0):
+    """Return how probabilities `a` rank films better than `b` do, class by class (see `measure`).
+
+    DeLong's test takes films as independent; the intervals are over patients.
+    """
+    tests = [delong(*column) for column in zip(labels.T, a.T, b.T, strict=True)]
+    differences = [difference for difference, _ in tests]
+    figures = {
+        "difference": by_class(differences),
+        "delong_p": by_class([p for _, p in tests]),
+        "mean_difference": number(mean_auroc(differences)[0]),
+        "images": len(names),
+    }
+    patients = [patient(name) for name in names]
+    figures["patients"] = len(set(patients))
+    if resamples:
+        # The same seed draws the same patients for both: pairs.
+        drawn = np.subtract(
+            *(bootstrap(labels, probs, patients, resamples, seed) for probs in (a, b))
+        )
+        figures["difference_95_percent"] = by_class([interval(column) for column in drawn.T])
+        figures["mean_difference_95_percent"] = pair(interval(mean_of_each(drawn)))
+        figures["bootstrap"] = {"resamples": resamples, "seed": seed}
+    return figures
+
+
+def mean_of_each(drawn):
+    """Return the mean of each resample's AUROCs that are defined: `[B, C]` -> `[B]`."""
+    return np.array([mean_auroc(row)[0] for row in drawn])
+
+
+def by_class(values):
+    """Return a dict for JSON from class to number, or to a pair of them."""
+    return {
+        name: pair(value) if np.ndim(value) else number(value)
+        for name, value in zip(CLASS_NAMES, values, strict=True)
+    }
+
+
+def pair(values):
+    """Return (low, high) for JSON."""
+    return [number(value) for value in values]
+
+
+def number(value):
+    """Return a float for JSON, which has no NaN: None then."""
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,76 @@
+"""predictions.csv: a line for each film, its name and 14 probabilities."""
+
+import csv
+
+import numpy as np
+
+from dataset import CLASS_NAMES
+from runtime.files import UserError, first_line, write_whole
+
+COLUMNS = ["Image Index", *(f"prob_{name}" for name in CLASS_NAMES)]
+
+
+def write_predictions(path, names, probs):
+    """Write predictions, each number the shortest text that reads back as the same float32.
+
+    Args:
+        path: the CSV file.
+        names: N film names.
+        probs: float32 `[N, 14]`.
+    """
+    with write_whole(path, "w") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for name, row in zip(names, probs, strict=True):
+            writer.writerow([name, *map(str, row)])
+
+
+def film_names(path):
+    """Return the names of the films in a predictions.csv; none where it is missing or broken."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return [row["Image Index"] for row in csv.DictReader(file)]
+    except (FileNotFoundError, KeyError, UnicodeDecodeError, csv.Error):
+        return []
+
+
+def read_predictions(path, names, option="--test-list"):
+    """Read a predictions.csv: of `write_predictions`, or another with these columns.
+
+    Args:
+        path: the CSV file.
+        names: the films wanted, in this order.
+        option: which one gives them, for the message.
+
+    Returns:
+        float32 `[N, 14]`.
+
+    Raises:
+        UserError: the file is missing or broken, or its films are not these.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            header, *rows = csv.reader(file)
+        if sorted(header) != sorted(COLUMNS):
+            raise ValueError(f"the columns {','.join(header)[:80]!r}")
+        # In any order: others sort them by name.
+        order = [header.index(column) for column in COLUMNS]
+        ordered = ([row[n] for n in order] for row in rows if len(row) == len(order))
+        probs = {name: np.array(values, np.float32) for name, *values in ordered}
+        for name, row in probs.items():
+            if row.shape != (len(CLASS_NAMES),) or not ((row >= 0) & (row <= 1)).all():
+                raise ValueError(f"a line of {name} without 14 probabilities")
+        if len(probs) != len(rows):
+            raise ValueError("a film twice, or a line without 14 probabilities")
+    except (ValueError, csv.Error) as error:
+        raise UserError(
+            f"{path}: want a predictions.csv of eval.py, got {first_line(error)}; make it again"
+        ) from None
+    odd = sorted(set(names) ^ probs.keys())
+    if odd:
+        where = "the list" if odd[0] in probs else "the predictions"
+        raise UserError(
+            f"{path}: want the films of {option}, got {len(odd)} in one alone: {odd[0]} is not in "
+            f"{where}; give the list that the predictions are for"
+        )
+    return np.stack([probs[name] for name in names])

@@ -1,0 +1,86 @@
+"""report.html: one page with tables, curves and heat maps of an evaluation."""
+
+import base64
+import datetime
+import io
+import os
+
+import jinja2
+import numpy as np
+
+from dataset import CLASS_NAMES
+from evaluation.heat_maps import EXAMPLES
+from evaluation.localization import OVERLAPS
+from evaluation.operating_points import RATES
+from evaluation.report_plots import (
+    KINDS,
+    draw_figures,
+    draw_panels,
+    interval_text,
+    number_text,
+)
+from inference.activation_maps import heat_map
+from metrics import PUBLISHED
+from runtime.files import write_whole
+
+
+def write_report(folder, metrics, names, labels, probs, examples):
+    """Write report.html, which needs no other file, and figures/ with each figure as PNG and SVG.
+
+    Args:
+        folder: where.
+        metrics: what is in metrics.json.
+        names: N film names.
+        labels: `[N, 14]`, 0 or 1.
+        probs: float `[N, 14]`.
+        examples: list of `heat_maps.Example`.
+    """
+    figures = draw_figures(metrics, labels, probs)
+    for name, forms in figures.items():
+        for form, content in forms.items():
+            with write_whole(os.path.join(folder, "figures", f"{name}.{form}")) as file:
+                file.write(content)
+    panels = draw_panels(metrics, labels, probs)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(os.path.dirname(os.path.abspath(__file__))),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["number"] = number_text
+    environment.filters["interval"] = interval_text
+    page = environment.get_template("report_page.html").render(
+        m=metrics,
+        classes=CLASS_NAMES,
+        published=PUBLISHED,
+        kinds=KINDS,
+        example_kinds=EXAMPLES,
+        panels={kind: list(map(_address, files)) for kind, files in panels.items()},
+        overview=_address(figures["auroc"]["svg"]),
+        examples=[_example(names, labels, probs, example) for example in examples],
+        rates=RATES,
+        overlaps=OVERLAPS,
+        date=datetime.date.today().isoformat(),
+    )
+    with write_whole(os.path.join(folder, "report.html"), "w") as file:
+        file.write(page)
+
+
+def _example(names, labels, probs, example):
+    picture = io.BytesIO()
+    drawn = heat_map(example.pixels, example.activation, example.boxes)
+    drawn.save(picture, "JPEG", quality=80)
+    return {
+        "kind": example.kind,
+        "finding": CLASS_NAMES[example.c],
+        "boxes": len(example.boxes),
+        "picture": _address(picture.getvalue(), "image/jpeg"),
+        "film": names[example.film],
+        "prob": f"{probs[example.film, example.c]:.3f}",
+        "labels": [CLASS_NAMES[k] for k in np.flatnonzero(labels[example.film])],
+    }
+
+
+def _address(content, kind="image/svg+xml"):
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

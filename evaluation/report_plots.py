@@ -1,0 +1,178 @@
+"""The figures of the report page: AUROCs, ROC, precision-recall and reliability curves."""
+
+import io
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from sklearn.metrics import precision_recall_curve, roc_curve
+
+from dataset import CLASS_NAMES
+from evaluation.operating_points import reliability_curve
+from metrics import PUBLISHED
+
+# Of the palette of Okabe and Ito, told apart by the colour-blind; shapes differ as well.
+OURS, THEIRS, THEIRS_TOO, CHANCE = "#0072B2", "#D55E00", "#009E73", "#666666"
+STYLE = {
+    "font.size": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "chexnet",  # the same figure is the same file
+}
+POINTS = 200  # of a curve that are drawn, at most: more cannot be seen at this size
+KINDS = {
+    "roc": "ROC curves",
+    "precision_recall": "Precision and recall",
+    "reliability": "Reliability",
+}
+
+
+def draw_figures(metrics, labels, probs):
+    """Draw a figure of all classes for "auroc" and each of `KINDS`.
+
+    Args:
+        metrics: what is in metrics.json.
+        labels: `[N, 14]`, 0 or 1.
+        probs: float `[N, 14]`.
+
+    Returns:
+        dict from name to dict from "svg" and "png" to the file's bytes.
+    """
+    with rc_context(STYLE):
+        figures = {"auroc": Figure((4.5, 5.2), layout="constrained")}
+        _draw_aurocs(figures["auroc"].subplots(), metrics)
+        for kind, draw in _DRAW.items():
+            # Fixed margins: fitting them takes longer than all else.
+            figures[kind] = Figure((10, 10))
+            margins = {"left": 0.06, "right": 0.98, "bottom": 0.06, "top": 0.95}
+            grid = figures[kind].subplots(
+                4, 4, gridspec_kw={**margins, "wspace": 0.4, "hspace": 0.7}
+            )
+            for c, axes in enumerate(grid.flat):
+                if c < len(CLASS_NAMES):
+                    draw(axes, metrics, c, labels[:, c], probs[:, c])
+                else:
+                    axes.axis("off")
+        return {
+            name: {form: _bytes(figure, form) for form in ("svg", "png")}
+            for name, figure in figures.items()
+        }
+
+
+def draw_panels(metrics, labels, probs):
+    """Draw a small figure for each class: dict from each of `KINDS` to a list of 14 SVG files."""
+    with rc_context(STYLE):
+        return {
+            kind: [
+                _bytes(_panel(draw, metrics, c, *column))
+                for c, column in enumerate(zip(labels.T, probs.T, strict=True))
+            ]
+            for kind, draw in _DRAW.items()
+        }
+
+
+def _panel(draw, *arguments):
+    """Draw a panel alone."""
+    figure = Figure((2.2, 2.2))
+    draw(figure.add_axes((0.22, 0.2, 0.72, 0.62)), *arguments)
+    return figure
+
+
+def _draw_aurocs(axes, metrics):
+    """AUROCs with intervals, beside two published ones."""
+    y = np.arange(len(CLASS_NAMES))
+    values = np.array([metrics["auroc"][name] for name in CLASS_NAMES], float)
+    if "auroc_95_percent" in metrics:
+        bounds = np.array([metrics["auroc_95_percent"][name] for name in CLASS_NAMES], float)
+        axes.hlines(y, bounds[:, 0], bounds[:, 1], color=OURS, linewidth=2)
+    # Not clipped: an AUROC of 1 is on the edge.
+    axes.plot(values, y, "o", color=OURS, clip_on=False, label="this run, 95 % interval")
+    for name, marker, colour in (("CheXNet", "D", THEIRS), ("Paddle-CheXNet", "s", THEIRS_TOO)):
+        theirs = PUBLISHED[name][0]
+        axes.plot(theirs, y, marker, color=colour, fillstyle="none", label=f"{name} (published)")
+    axes.axvline(0.5, color=CHANCE, linestyle=":", linewidth=1)
+    axes.set_yticks(y, CLASS_NAMES)
+    axes.invert_yaxis()
+    axes.set_xlabel("AUROC")
+    axes.set_xlim(None, 1)
+    axes.figure.legend(loc="outside upper center", frameon=False)
+
+
+def _draw_roc(axes, metrics, c, labels, probs):
+    name = CLASS_NAMES[c]
+    axes.plot([0, 1], [0, 1], ":", color=CHANCE, linewidth=1)
+    if 0 < labels.sum() < len(labels):
+        false, true, _ = roc_curve(labels, probs)
+        axes.plot(_thinned(false), _thinned(true), color=OURS)
+    interval = metrics.get("auroc_95_percent", {}).get(name)
+    axes.set_title(
+        f"{name}\n{number_text(metrics['auroc'][name])} {interval_text(interval)}",
+        fontsize=8,
+        y=1.0,
+    )
+    _square(axes, 1, "1 - specificity", "sensitivity")
+
+
+def _draw_precision_recall(axes, metrics, c, labels, probs):
+    axes.axhline(labels.mean(), linestyle=":", color=CHANCE, linewidth=1)
+    if labels.any():
+        precision, recall, _ = precision_recall_curve(labels, probs)
+        axes.plot(_thinned(recall), _thinned(precision), color=OURS)
+    axes.set_title(
+        f"{CLASS_NAMES[c]}\n{int(labels.sum())} of {len(labels)} films", fontsize=8, y=1.0
+    )
+    _square(axes, 1, "recall", "precision")
+
+
+def _draw_reliability(axes, metrics, c, labels, probs):
+    predicted, observed, films = reliability_curve(labels, probs)
+    side = min(1, 1.1 * max(0.1, predicted.max(), observed.max()))
+    axes.plot([0, side], [0, side], ":", color=CHANCE, linewidth=1)
+    axes.plot(predicted, observed, color=OURS)
+    axes.scatter(predicted, observed, 4 + 60 * films / films.sum(), color=OURS)
+    error = metrics["expected_calibration_error"][CLASS_NAMES[c]]
+    axes.set_title(f"{CLASS_NAMES[c]}\ncalibration error {number_text(error)}", fontsize=8, y=1.0)
+    _square(axes, side, "probability", "share with finding")
+
+
+_DRAW = {
+    "roc": _draw_roc,
+    "precision_recall": _draw_precision_recall,
+    "reliability": _draw_reliability,
+}
+
+
+def _square(axes, side, x, y):
+    axes.set(xlim=(0, side), ylim=(0, side * 1.02), aspect="equal", xlabel=x, ylabel=y)
+    # Three ticks, not six, and a title at a given height: 126 panels are drawn in 2/3 of the time.
+    ticks = [0, round(side / 2, 3), round(side, 2)] if side < 1 else [0, 0.5, 1]
+    axes.set_xticks(ticks)
+    axes.set_yticks(ticks)
+
+
+def _thinned(values):
+    """Return at most POINTS of a curve's values, its ends among them."""
+    if len(values) <= POINTS:
+        return values
+    return values[np.linspace(0, len(values) - 1, POINTS).round().astype(int)]
+
+
+def _bytes(figure, form="svg"):
+    file = io.BytesIO()
+    metadata = {"Date": None} if form == "svg" else None
+    figure.savefig(file, format=form, dpi=150, metadata=metadata)
+    return file.getvalue()
+
+
+def number_text(value, digits=3):
+    """Return a number as text; what is not defined is nan."""
+    return "nan" if value is None else f"{value:.{digits}f}"
+
+
+def interval_text(interval, digits=3):
+    """Return (low, high) as text in brackets, "" for None."""
+    if interval is None:
+        return ""
+    low, high = (number_text(bound, digits) for bound in interval)
+    return f"({low} to {high})"

@@ -1,0 +1,73 @@
+"""The folder that eval.py writes: nothing in it is of another evaluation than the rest."""
+
+import contextlib
+import glob
+import json
+import os
+import tempfile
+
+from evaluation.predictions_csv import write_predictions
+from evaluation.report_page import write_report
+from runtime.files import UserError, file_facts, sha256, write_json
+
+# What metrics.json says of the network behind predictions.
+SOURCE = ("weights", "crops", "crop_size", "resize", "precision", "device", "engine")
+
+
+def check_folder(folder, predictions=None):
+    """Make the folder, and fail now if it cannot be used, not after hours of work.
+
+    Args:
+        folder: where results will go.
+        predictions: the file that is evaluated instead of a network, or None.
+
+    Raises:
+        UserError: the folder holds an evaluation with heat maps, which predictions cannot remake.
+        OSError: the folder cannot be written to.
+    """
+    os.makedirs(folder, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+    before = _metrics(folder)
+    if predictions and before and "predictions" not in before:
+        raise UserError(
+            f"{folder}: it holds an evaluation with heat maps, which {predictions} cannot remake; "
+            "give another --output-dir"
+        )
+
+
+def source_of(predictions):
+    """Return what is known of a predictions.csv: its digest, and the network that it is from.
+
+    The network is taken from metrics.json in the same folder, if that was made of this file.
+    """
+    facts = file_facts(predictions)
+    before = _metrics(os.path.dirname(predictions) or ".")
+    known = before.get("predictions_sha256") or before.get("predictions", {}).get("sha256")
+    made_with = {key: before[key] for key in SOURCE if key in before}
+    return {"predictions": facts, **(made_with if known == facts["sha256"] else {})}
+
+
+def begin_results(folder, names, probs):
+    """Write predictions.csv, and remove what was computed from those before."""
+    for pattern in ("metrics.json", "report.html", "figures/*.png", "figures/*.svg"):
+        for path in glob.glob(os.path.join(glob.escape(folder), pattern)):
+            os.remove(path)
+    write_predictions(os.path.join(folder, "predictions.csv"), names, probs)
+
+
+def write_results(folder, metrics, names, labels, probs, examples):
+    """Write metrics.json, report.html and figures/ (see `report_page.write_report`)."""
+    metrics["predictions_sha256"] = sha256(os.path.join(folder, "predictions.csv"))
+    write_json(os.path.join(folder, "metrics.json"), metrics)
+    write_report(folder, metrics, names, labels, probs, examples)
+
+
+def _metrics(folder):
+    with (
+        contextlib.suppress(OSError, ValueError),
+        open(os.path.join(folder, "metrics.json"), encoding="utf-8") as file,
+    ):
+        found = json.load(file)
+        return found if isinstance(found, dict) else {}
+    return {}

@@ -1,0 +1,1 @@
+"""A trained network at work: engines, class activation maps. Imports the parts and `runtime`."""

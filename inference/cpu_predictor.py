@@ -1,0 +1,133 @@
+"""A network on the CPU through Paddle Inference: the same predictions in a fraction of the time."""
+
+import os
+import tempfile
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from model import normalize
+
+
+class CPUPredictor(nn.Layer):
+    """CheXNet through a Paddle Inference predictor: OpenVINO, or oneDNN where Paddle lacks it.
+
+    A layer like the network it was made from, so that `TenCrop` and `paddle.Model` take it.
+
+    Args:
+        network: a `CheXNet`; later changes of its weights are not seen.
+        size: side of the images, pixels.
+        precision: "fp32", or "bf16" on a processor that `has_bfloat16`.
+
+    Attributes:
+        engine: "openvino" or "onednn".
+    """
+
+    # Images at a time: few enough for the largest activations to stay in the cache (measured by
+    # `make bench`).
+    chunk = 2
+
+    def __init__(self, network, size=224, precision="fp32"):
+        super().__init__()
+        from paddle import inference
+
+        self.network = network
+        has_openvino = hasattr(inference.Config, "enable_openvino_engine")
+        self.engine = "openvino" if has_openvino and _saves_older_programs() else "onednn"
+        with tempfile.TemporaryDirectory() as folder:
+            _save(network, os.path.join(folder, "network"), size)
+            (program,) = (
+                os.path.join(folder, name)
+                for name in os.listdir(folder)
+                if name.endswith((".json", ".pdmodel"))
+            )
+            config = inference.Config(program, os.path.join(folder, "network.pdiparams"))
+            config.disable_gpu()
+            config.disable_glog_info()
+            config.set_optim_cache_dir(folder)  # OpenVINO's, else ./__cache__ of 28 MB a run
+            config.set_cpu_math_library_num_threads(os.cpu_count())
+            if self.engine == "openvino":
+                kind = inference.PrecisionType
+                config.enable_openvino_engine(
+                    kind.Bfloat16 if precision == "bf16" else kind.Float32
+                )
+            else:
+                config.enable_mkldnn()
+                config.set_mkldnn_cache_capacity(4)  # a whole chunk and a last one, and some
+                if precision == "bf16":
+                    config.enable_mkldnn_bfloat16()
+            self._predictor = inference.create_predictor(config)
+        predictor = self._predictor
+        self._input = predictor.get_input_handle(predictor.get_input_names()[0])
+        self._output = predictor.get_output_handle(predictor.get_output_names()[0])
+
+    def forward(self, images):
+        """Return probabilities float32 `[N, C]`, for images as `CheXNet.forward` takes them."""
+        features = self.features(images)
+        # One at a time: of several, how many there are decides how the head's product is rounded.
+        return paddle.concat([self.classify(features[n : n + 1]) for n in range(len(features))])
+
+    def features(self, images):
+        """Return the final feature maps, as `CheXNet.features` does."""
+        if images.dtype == paddle.uint8:
+            images = normalize(images)
+        pixels = images.numpy()
+        features = []
+        for start in range(0, len(pixels), self.chunk):
+            self._input.copy_from_cpu(np.ascontiguousarray(pixels[start : start + self.chunk]))
+            self._predictor.run()
+            features.append(self._output.copy_to_cpu())
+        return paddle.to_tensor(np.concatenate(features))
+
+    def classify(self, features):
+        """Return probabilities, as `CheXNet.classify` does: in float32, whatever the precision."""
+        return self.network.classify(features)
+
+    def class_maps(self, features):
+        """Return class activation maps, as `CheXNet.class_maps` does."""
+        return self.network.class_maps(features)
+
+
+class _Features(nn.Layer):
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images):
+        return self.network.features(images)
+
+
+def _save(network, path, size):
+    """Save a network up to its features; the older format has no sigmoid for the head."""
+    backbone = network.densenet121
+    head, training = backbone.out, network.training
+    spec = [paddle.static.InputSpec([None, 3, size, size], "float32", "images")]
+    backbone.out = nn.Identity()
+    features = _Features(network)
+    features.eval()  # and the network with it
+    try:
+        paddle.jit.save(features, path, input_spec=spec)
+    finally:
+        backbone.out = head
+        if training:
+            network.train()
+
+
+def _saves_older_programs():
+    """Tell whether this process saves and runs programs as Paddle 2 did (`cli` asks for that).
+
+    OpenVINO takes effect on those alone; with the newer format Paddle falls back in silence.
+    """
+    flag = "FLAGS_enable_pir_api"
+    return flag in paddle.base.core.globals() and not paddle.get_flags([flag])[flag]
+
+
+def has_bfloat16():
+    """Tell whether this processor computes in bfloat16 (AVX512-BF16 or AMX)."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            flags = next((line.split() for line in file if line.startswith("flags")), [])
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags

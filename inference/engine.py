@@ -1,0 +1,61 @@
+"""What runs a network on a device: Paddle Inference on a CPU, dygraph elsewhere."""
+
+import sys
+
+import paddle
+
+from inference.cpu_predictor import CPUPredictor, has_bfloat16
+from model import AutoCast, CheXNet, load_weights
+from runtime.files import UserError
+
+HALF_PRECISION = {"bf16": "bfloat16", "fp16": "float16"}
+
+
+def load_network(path, size=224):
+    """Return CheXNet with weights, as fast as Paddle's current device runs it in float32.
+
+    Args:
+        path: of the weights.
+        size: side of the images, pixels.
+
+    Returns:
+        A `CheXNet` on a GPU, a `CPUPredictor` of one on a CPU; both have `features`, `classify` and
+        `class_maps`.
+
+    Raises:
+        UserError: as `model.load_weights`.
+    """
+    network = CheXNet()
+    load_weights(network, path)
+    network.eval()
+    return CPUPredictor(network, size) if paddle.get_device() == "cpu" else network
+
+
+def choose_engine(network, size, precision="fp32"):
+    """Return a network as fast as Paddle's current device runs it.
+
+    Args:
+        network: a `CheXNet`.
+        size: side of the images, pixels.
+        precision: "fp32", "bf16" or "fp16".
+
+    Returns:
+        layer: takes what `network` takes.
+        precision: what it computes in: "fp32" where a processor has no bfloat16.
+        engine: "dygraph", "openvino" or "onednn".
+
+    Raises:
+        UserError: fp16 on a CPU.
+    """
+    if paddle.get_device() != "cpu":
+        dtype = HALF_PRECISION.get(precision)
+        return (AutoCast(network, dtype) if dtype else network), precision, "dygraph"
+    if precision == "fp16":
+        raise UserError("--precision fp16: a CPU has fp32 and bf16 alone; use one of them or a GPU")
+    if precision == "bf16" and not has_bfloat16():
+        print("this processor has no AVX512-BF16 or AMX: computing in fp32", file=sys.stderr)
+        precision = "fp32"
+    predictor = CPUPredictor(network, size, precision)
+    if predictor.engine != "openvino":
+        print("this Paddle has no OpenVINO engine: using oneDNN", file=sys.stderr)
+    return predictor, precision, predictor.engine

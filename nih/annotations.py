@@ -1,0 +1,179 @@
+"""NIH's own tables: who is on a film and what is said of it, boxes, and the official split."""
+
+import csv
+import math
+import re
+from typing import NamedTuple
+
+from dataset import CLASS_NAMES
+from runtime.files import UserError, first_line
+
+# The radiologists drew their boxes on films of this side, pixels.
+BOX_GRID = 1024
+# The findings of BBox_List_2017.csv that the label lists spell otherwise.
+BOX_SPELLINGS = {"Infiltrate": "Infiltration"}
+
+
+class Box(NamedTuple):
+    """A finding that a radiologist has boxed; pixels of `BOX_GRID`."""
+
+    film: str
+    finding: str
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+class Entry(NamedTuple):
+    """A line of Data_Entry_2017; age in years, None where it cannot be."""
+
+    findings: frozenset
+    age: int | None
+    sex: str
+    view: str
+
+
+def _read_rows(path, columns, what):
+    """Yield (number of the line, row as list of texts) of a CSV file that has these columns."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file)
+            header = next(reader, [])
+            missing = [column for column in columns if column not in header]
+            if missing:
+                raise ValueError(f"no column {missing[0]!r}")
+            for row in reader:
+                if row:
+                    yield reader.line_num, [row[header.index(column)] for column in columns]
+    except (UnicodeDecodeError, ValueError, IndexError, csv.Error) as error:
+        raise UserError(
+            f"{path}: want NIH's {what}, got something else ({first_line(error)}); "
+            "download it again with prepare_data.py"
+        ) from None
+
+
+def read_boxes(path):
+    """Read BBox_List_2017.csv.
+
+    Returns:
+        list of `Box`.
+
+    Raises:
+        UserError: naming the line that is not as it should be.
+    """
+    boxes = []
+    # "Bbox [x,y,w,h]" is four columns, of which the first has half of the name.
+    with_numbers = ["Image Index", "Finding Label", "Bbox [x", "y", "w", "h]"]
+    for line, (film, finding, *numbers) in _read_rows(path, with_numbers, "BBox_List_2017.csv"):
+        finding = BOX_SPELLINGS.get(finding, finding)
+        try:
+            left, top, width, height = map(float, numbers)
+        except ValueError:
+            left = top = width = height = math.nan
+        is_box = width > 0 and height > 0 and math.isfinite(left + top + width + height)
+        if finding not in CLASS_NAMES or not is_box:
+            raise UserError(
+                f"{path}:{line}: want a film, a finding and x, y, width, height, got "
+                f"{','.join([film, finding, *numbers])!r}; correct the line"
+            )
+        boxes.append(Box(film, finding, left, top, left + width, top + height))
+    return boxes
+
+
+def read_data_entry(path):
+    """Read Data_Entry_2017.csv or Data_Entry_2017_v2020.csv.
+
+    Returns:
+        dict from film to `Entry`.
+
+    Raises:
+        UserError: naming the line that is not as it should be.
+    """
+    columns = ["Image Index", "Finding Labels", "Patient Age", "Patient Gender", "View Position"]
+    entries = {}
+    for line, (film, findings, age, sex, view) in _read_rows(path, columns, "Data_Entry_2017"):
+        findings = frozenset(findings.split("|")) - {"No Finding"}
+        unknown = findings.difference(CLASS_NAMES)
+        if unknown:
+            raise UserError(
+                f"{path}:{line}: want findings of the 14, got {min(unknown)!r}; correct the line"
+            )
+        entries[film] = Entry(findings, _years(age), sex, view)
+    return entries
+
+
+def read_names(path, entries, table):
+    """Read train_val_list.txt or test_list.txt: a film a line.
+
+    Args:
+        path: of the list.
+        entries: what `read_data_entry` returned.
+        table: of which file, for the message.
+
+    Returns:
+        list of names.
+
+    Raises:
+        UserError: the list is missing or empty, or a film is twice in it or not in the table.
+    """
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            names = file.read().split()
+    except (FileNotFoundError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path}: want NIH's list, cannot read it ({first_line(error)}); take it from "
+            "https://nihcc.app.box.com/v/ChestXray-NIHCC"
+        ) from None
+    seen = set()
+    for line, name in enumerate(names, 1):
+        if name not in entries or name in seen:
+            got = f"{name[:80]!r} {'again' if name in seen else f'that is not in {table}'}"
+            raise UserError(f"{path}:{line}: want films, each once, got {got}; get NIH's own list")
+        seen.add(name)
+    if not names:
+        raise UserError(f"{path}: want films, got an empty list; get NIH's own")
+    return names
+
+
+def _years(text):
+    """Return an age in years: of "58", "058Y", "010M" or "003D"; None above 120 or unreadable."""
+    match = re.fullmatch(r"(\d+)([YMD]?)", text.strip())
+    if not match:
+        return None
+    age = int(match[1]) if match[2] in ("", "Y") else 0
+    return age if age <= 120 else None
+
+
+def subgroups(films, entries):
+    """Group films by what the table says of them.
+
+    Args:
+        films: list of N names.
+        entries: what `read_data_entry` returned.
+
+    Returns:
+        dict from "sex", "age" and "view" to a dict from group to the indices of its films; films
+        of which the table says nothing are "not known".
+    """
+    known = [entries.get(film, Entry(frozenset(), None, "", "")) for film in films]
+    groups = {
+        "sex": [entry.sex for entry in known],
+        "age": [_age_band(entry.age) for entry in known],
+        "view": [entry.view for entry in known],
+    }
+    found = {}
+    for kind, values in groups.items():
+        found[kind] = {}
+        for n, value in sorted(enumerate(values), key=lambda pair: (not pair[1], pair[1])):
+            found[kind].setdefault(value or "not known", []).append(n)
+    return found
+
+
+def _age_band(age):
+    if age is None:
+        return ""
+    for low, high in ((0, 17), (18, 39), (40, 59), (60, 79)):
+        if low <= age <= high:
+            return f"{low}-{high}"
+    return "80+"

@@ -1,0 +1,168 @@
+"""Comparing a data folder with what is known of ChestX-ray14."""
+
+import concurrent.futures
+import hashlib
+import json
+import os
+
+import numpy as np
+
+from dataset import CLASS_NAMES, list_films, patient, read_film, read_label_list
+from nih.annotations import read_data_entry
+from nih.sources import LABELS
+from runtime.batches import end_with_parent
+from runtime.files import UserError, sha256
+from runtime.progress import progress_bar
+
+FILM_EXTENSIONS = (".png", ".jpg", ".jpeg")
+
+# The reference project's lists: films, patients, and films on which Data_Entry_2017_v2020.csv
+# adds a finding to the labels of 2017.
+REFERENCE = {
+    "train": (78_468, 21_528, 127),
+    "val": (11_219, 3_090, 18),
+    "test": (22_433, 6_187, 36),
+}
+# SHA-256 of the sorted names of NIH's own split, with newlines between.
+OFFICIAL = {
+    "train_val": "61fbe896321c1c1c8b75f3e4f3a08e4fef6486d95ef8a667c31d4d60dca6cb81",
+    "test": "38ca5ef7f756092946f57c1a59faca882ed589a1ab1f72590b45dc06c6d5e1cc",
+}
+
+
+def sorted_films(data_dir):
+    """Return all films of a data folder, listed or not: dict from name to path, by name."""
+    return {
+        name: path
+        for name, path in sorted(list_films(data_dir).items())
+        if name.lower().endswith(FILM_EXTENSIONS)
+    }
+
+
+def check(data_dir, paths, workers):
+    """Compare a data folder with what is known of ChestX-ray14.
+
+    Args:
+        data_dir: with images/ and labels/.
+        paths: of the lists: dict from "train", "val" and "test".
+        workers: number of processes that decode the films.
+
+    Returns:
+        dict for JSON: "lists", "split", "label_release", "films" and "problems", a list of texts.
+
+    Raises:
+        UserError: a list is missing or broken.
+    """
+    films = sorted_films(data_dir)
+    lists, problems = {}, []
+    read = {split: read_label_list(path) for split, path in paths.items()}
+    for split, (names, _) in read.items():
+        path = paths[split]
+        lists[split] = {
+            "films": len(names),
+            "patients": len({patient(name) for name in names}),
+            "sha256": sha256(path),
+        }
+        lists[split]["is_reference"] = lists[split]["sha256"] == LABELS[f"{split}_list.txt"][1][1]
+        missing = [name for name in names if name not in films]
+        if missing:
+            problems.append(
+                f"{split}_list.txt: {len(missing)} films are missing, the first is {missing[0]}"
+            )
+    splits = list(read)
+    for n, one in enumerate(splits):
+        for other in splits[n + 1 :]:
+            both = {patient(x) for x in read[one][0]} & {patient(x) for x in read[other][0]}
+            if both:
+                problems.append(
+                    f"{len(both)} patients are in {one}_list.txt and {other}_list.txt, "
+                    f"{min(both)} among them"
+                )
+    listed = {name for names, _ in read.values() for name in names}
+    paths = [films[name] for name in sorted(listed) if name in films]
+    broken = _broken(paths, workers)
+    problems += broken
+    return {
+        "lists": lists,
+        "split": _split(read, lists),
+        "label_release": _label_release(data_dir, read),
+        "films": {"found": len(films), "listed": len(listed), "do_not_decode": len(broken)},
+        "problems": problems,
+    }
+
+
+def _broken(paths, workers):
+    """Return an error text for each film that cannot be read."""
+    with (
+        concurrent.futures.ProcessPoolExecutor(
+            workers, initializer=end_with_parent, initargs=(os.getpid(),)
+        ) as pool,
+        progress_bar(pool.map(_problem, paths, chunksize=16), total=len(paths), unit="film") as bar,
+    ):
+        return [problem for problem in bar if problem]
+
+
+def _problem(path):
+    try:
+        read_film(path)
+    except (UserError, OSError) as error:
+        return str(error)
+    return None
+
+
+def _split(read, lists):
+    """Name the split that the lists make: of the reference project, NIH's own, or neither."""
+    if all(facts["is_reference"] for facts in lists.values()):
+        return "reference"
+    digests = {
+        "train_val": _names_digest(read["train"][0] + read["val"][0]),
+        "test": _names_digest(read["test"][0]),
+    }
+    return "official" if digests == OFFICIAL else "own"
+
+
+def _names_digest(names):
+    return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
+
+
+def _label_release(data_dir, read):
+    """Tell which release of the labels the lists follow, by NIH's table where it is at hand."""
+    path = os.path.join(data_dir, "labels", "Data_Entry_2017_v2020.csv")
+    if not os.path.exists(path):
+        return f"not known: no {path}"
+    entries = read_data_entry(path)
+    differ = {split: 0 for split in read}
+    for split, (names, labels) in read.items():
+        for name, flags in zip(names, labels, strict=True):
+            ours = {CLASS_NAMES[c] for c in np.flatnonzero(flags)}
+            differ[split] += name not in entries or ours != entries[name].findings
+    total = sum(differ.values())
+    if total == 0:
+        return "2020"
+    if differ == {split: films for split, (_, _, films) in REFERENCE.items()}:
+        return "2017: the release of 2020 adds findings on 181 films (127 train, 18 val, 36 test)"
+    return f"neither is certain: {total} films differ from the release of 2020"
+
+
+def show_check(report, as_json):
+    """Print what `check` found."""
+    if as_json:
+        print(json.dumps(report, indent=2))
+        return
+    for split, facts in report["lists"].items():
+        films, patients, _ = REFERENCE[split]
+        known = "the reference project's list"
+        if not facts["is_reference"]:
+            known += f" has {films:,} of {patients:,}; this is another"
+        print(f"{split}: {facts['films']:,} films of {facts['patients']:,} patients ({known})")
+    print(f"split: {report['split']}")
+    print(f"labels: {report['label_release']}")
+    films = report["films"]
+    print(
+        f"films: {films['found']:,} found, {films['listed']:,} listed, "
+        f"{films['do_not_decode']:,} do not decode"
+    )
+    for problem in report["problems"][:20]:
+        print(f"problem: {problem}")
+    count = len(report["problems"])
+    print(f"{count} problems" if count else "all is well")

@@ -1,0 +1,102 @@
+"""Writing the cache of resized films that `dataset.FilmCache` reads."""
+
+import concurrent.futures
+import hashlib
+import json
+import os
+
+import numpy as np
+
+from dataset import FilmCache, film_state, read_film
+from runtime.batches import end_with_parent
+from runtime.files import UserError, write_whole
+from runtime.progress import progress_bar
+
+# Rows between two notes of how far it has come; what is lost when it is stopped.
+ROWS_A_NOTE = 256
+
+
+def write_cache(data_dir, paths, resize, workers):
+    """Write films into the cache of a data folder, or go on where an earlier run was stopped.
+
+    Rows go to `films.npy.tmp`; `progress.json` notes which films that file is for and how many of
+    them it holds. When all are there it becomes `films.npy`, and `index.json` completes the cache.
+
+    Args:
+        data_dir: the data folder.
+        paths: of N square films.
+        resize: side of the resized films, pixels.
+        workers: number of processes.
+
+    Raises:
+        UserError: a film is broken or not square.
+    """
+    cache = FilmCache(data_dir, resize)
+    folder = cache.folder
+    size = len(paths) * resize * resize / 1e9
+    if cache.rows(paths)[0] is not None:
+        print(f"{folder} is up to date: {len(paths)} films, {size:.1f} GB")
+        return
+    os.makedirs(folder, exist_ok=True)
+    index = {
+        "version": FilmCache.VERSION,
+        "resize": resize,
+        "films": [list(film_state(path)) for path in paths],
+    }
+    partial, progress = os.path.join(folder, "films.npy.tmp"), os.path.join(folder, "progress.json")
+    digest = hashlib.sha256(json.dumps(index).encode()).hexdigest()
+    done = _rows_done(progress, partial, digest)
+    shape = (len(paths), resize, resize)
+    if done:
+        print(f"going on with {folder} after {done} films")
+        films = np.lib.format.open_memmap(partial, mode="r+")
+    else:
+        films = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+    with (
+        concurrent.futures.ProcessPoolExecutor(
+            workers, initializer=end_with_parent, initargs=(os.getpid(),)
+        ) as pool,
+        progress_bar(total=len(paths), initial=done, unit="film") as bar,
+    ):
+        for start in range(done, len(paths), ROWS_A_NOTE):
+            jobs = [(path, resize) for path in paths[start : start + ROWS_A_NOTE]]
+            for row, film in enumerate(pool.map(_resized, jobs, chunksize=4), start):
+                films[row] = film
+                bar.update()
+            films.flush()
+            with write_whole(progress, "w") as file:
+                json.dump({"index_sha256": digest, "done": start + len(jobs)}, file)
+    del films
+    # An index of the earlier films would describe rows that are gone.
+    if os.path.exists(os.path.join(folder, "index.json")):
+        os.remove(os.path.join(folder, "index.json"))
+    os.replace(partial, os.path.join(folder, "films.npy"))
+    with write_whole(os.path.join(folder, "index.json"), "w") as file:
+        json.dump(index, file)
+    os.remove(progress)
+    print(
+        f"wrote {folder}: {len(paths)} films, {size:.1f} GB; "
+        "train.py and eval.py use it from now on"
+    )
+
+
+def _rows_done(progress, partial, digest):
+    """Return how many rows an earlier run left in `partial`, 0 if they are of other films."""
+    try:
+        with open(progress, encoding="utf-8") as file:
+            note = json.load(file)
+    except (FileNotFoundError, json.JSONDecodeError):
+        return 0
+    return note["done"] if note["index_sha256"] == digest and os.path.exists(partial) else 0
+
+
+def _resized(job):
+    """Read and resize one film, in a worker process; a job is (path, side)."""
+    path, resize = job
+    film = read_film(path, resize)
+    if film.shape != (1, resize, resize):
+        raise UserError(
+            f"{path}: want a square film, got one of {film.shape[1]} x {film.shape[2]} pixels "
+            "when resized; move it out of the folder"
+        )
+    return film[0]

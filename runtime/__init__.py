@@ -1,0 +1,1 @@
+"""The machine: command line, devices, files, batches. Imports nothing else of the project."""

@@ -1,0 +1,222 @@
+"""What every script's command line shares: the parser, option types, and how errors are shown.
+
+Neither Paddle nor NumPy is imported here, so that `--help` and a mistyped option answer at once.
+"""
+
+import argparse
+import difflib
+import importlib.util
+import os
+import sys
+
+from runtime import environment  # noqa: F401  (before Paddle)
+from runtime.files import UserError
+
+# What the requirements files install, by the names they are imported by.
+PACKAGES = ("paddle", "numpy", "PIL", "safetensors", "scipy", "sklearn", "tqdm", "matplotlib")
+PACKAGES += ("jinja2",)
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps line ends, and adds each option's default where the help does not name it."""
+
+    def _get_default_metavar_for_optional(self, action):
+        if action.type in METAVARS:
+            return METAVARS[action.type]
+        return "DIR" if action.dest.endswith(("_dir", "visualdl")) else "FILE"
+
+    def _get_help_string(self, action):
+        help_text = action.help or ""
+        is_switch = action.default is None or action.default is False
+        if is_switch or action.default == argparse.SUPPRESS or "default" in help_text:
+            return help_text
+        return f"{help_text} (default: %(default)s)"
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """argparse as this project uses it: `--data_dir` is `--data-dir`; an error is one line.
+
+    Args:
+        doc: the script's docstring.
+        examples: command lines to show below the options, or "".
+        options: of argparse.ArgumentParser, which makes the parsers of subcommands with them.
+    """
+
+    def __init__(self, doc=None, examples="", **options):
+        options.setdefault("description", doc)
+        options.setdefault("epilog", f"examples:\n{examples}" if examples else None)
+        super().__init__(formatter_class=_HelpFormatter, allow_abbrev=False, **options)
+
+    def parse_args(self, args=None, namespace=None):
+        """Parse the command line, then make sure that the packages are there."""
+        namespace, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"no such option or argument: {unknown[0]}{self._suggestion(unknown[0])}")
+        missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+        if missing:
+            self.exit(
+                2,
+                f"error: {self.prog}: the package {missing[0]} is not installed in {sys.prefix}; "
+                "run `source .venv/bin/activate` if `make` has made .venv, or "
+                "`pip install -r requirements-cpu.txt` (requirements.txt with a GPU)\n",
+            )
+        return namespace
+
+    def parse_known_args(self, args=None, namespace=None):
+        def dashes(word):
+            name, equals, value = word.partition("=")
+            return name.replace("_", "-") + equals + value if name.startswith("--") else word
+
+        words = sys.argv[1:] if args is None else args
+        return super().parse_known_args([dashes(word) for word in words], namespace)
+
+    def error(self, message):
+        self.exit(2, f"error: {self.prog}: {message}; see {self.prog} --help\n")
+
+    def _suggestion(self, word):
+        known = {*self._option_string_actions}
+        for action in self._subparsers._group_actions if self._subparsers else []:
+            for parser in action.choices.values():
+                known |= {*parser._option_string_actions}
+        near = difflib.get_close_matches(word.partition("=")[0], sorted(known), n=1)
+        return f" (did you mean {near[0]}?)" if near else ""
+
+
+def _number(kind, good, description):
+    """Return an argparse type that reads an int or float and refuses those that are not `good`."""
+
+    def parse(text):
+        number = kind(text)
+        if not good(number):
+            raise ValueError
+        return number
+
+    parse.__name__ = description  # argparse says "invalid <description> value: 'x'"
+    return parse
+
+
+positive_int = _number(int, lambda n: n > 0, "whole number above 0")
+natural_int = _number(int, lambda n: n >= 0, "whole number")
+positive_float = _number(float, lambda x: 0 < x < float("inf"), "number above 0")
+
+
+def int_list(text):
+    """argparse type: rising whole numbers above 0 with commas between, or nothing."""
+    numbers = [positive_int(part) for part in text.split(",") if part]
+    if numbers != sorted(set(numbers)):
+        raise ValueError
+    return numbers
+
+
+int_list.__name__ = "list of rising whole numbers"
+
+# Placeholders for values in --help.
+METAVARS = {positive_int: "N", natural_int: "N", positive_float: "X", int_list: "N,N,..."}
+
+
+def default_workers():
+    """Return how many processes read films by default: one for each core this process may use."""
+    has_affinity = hasattr(os, "sched_getaffinity")  # Linux alone
+    return min(8, len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count())
+
+
+def add_data_arguments(parser):
+    """Add the options that train.py and eval.py share: where the films are and how to read them."""
+    parser.add_argument(
+        "--data-dir", default="ChestX-ray14", help="folder with images/ and labels/"
+    )
+    add_split_argument(parser)
+    parser.add_argument("--batch-size", type=positive_int, default=128, help="films in a batch")
+    parser.add_argument(
+        "--num-workers",
+        type=natural_int,
+        default=default_workers(),
+        help="processes that read films; 0: the main process reads them",
+    )
+
+
+def add_size_arguments(parser, resize=None, crop_size=None):
+    """Add --resize and --crop-size; without defaults, those that the weights were trained with."""
+    for name, default, usual, what in (
+        ("--resize", resize, 256, "pixels of a film's short side after resizing"),
+        ("--crop-size", crop_size, 224, "pixels of a crop's side"),
+    ):
+        source = "" if default else f" (default: as in training, else {usual})"
+        parser.add_argument(name, type=positive_int, default=default, help=what + source)
+
+
+def add_device_argument(parser):
+    """Add --device."""
+    parser.add_argument(
+        "--device",
+        choices=["auto", "gpu", "cpu"],
+        default="auto",
+        help="auto: a GPU where there is one",
+    )
+
+
+def add_autotune_argument(parser):
+    """Add --autotune."""
+    parser.add_argument(
+        "--autotune",
+        action="store_true",
+        help="let Paddle try cuDNN's algorithms and data layouts in the first steps (GPU)",
+    )
+
+
+def add_split_argument(parser):
+    """Add --split: which label lists are taken where none are given (see `label_list`)."""
+    parser.add_argument(
+        "--split",
+        choices=["default", "official"],
+        default="default",
+        help="label lists to use: the reference project's, or NIH's own (prepare_data.py split)",
+    )
+
+
+def label_list(args, part):
+    """Return the path of the list of "train", "val" or "test" films of --split.
+
+    Raises:
+        UserError: the official lists are not made yet.
+    """
+    labels = os.path.join(args.data_dir, "labels")
+    if args.split == "default":
+        return os.path.join(labels, f"{part}_list.txt")
+    path = os.path.join(labels, "official", f"{part}_list.txt")
+    if not os.path.exists(path):
+        raise UserError(
+            f"{path}: want a list of the official split, got no such file; "
+            f"run python prepare_data.py split --data-dir {args.data_dir}"
+        )
+    return path
+
+
+def check_sizes(args):
+    """Raise UserError unless a crop fits into a resized film."""
+    if args.crop_size > args.resize:
+        raise UserError(
+            f"--crop-size: want at most --resize {args.resize}, got {args.crop_size}; "
+            "make one larger or the other smaller"
+        )
+
+
+def run(function, *arguments):
+    """Call a script's function and return its result; turn a user's mistake into one error line.
+
+    A `UserError`, or an error of the file system, ends the process with status 2 and one `error:`
+    line on stderr.
+    """
+    try:
+        return function(*arguments)
+    except UserError as error:
+        message = error
+    except OSError as error:
+        if not error.strerror:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        message = f"{where}{error.strerror}; check the path and the free space"
+    except KeyboardInterrupt:
+        sys.exit(130)
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,34 @@
+"""Environment variables that Paddle's libraries read once, as they load: import this before Paddle.
+
+What the user has set stays.
+"""
+
+import os
+import warnings
+
+
+def processor_vendor():
+    """Return the x86 vendor string of the first processor, or "" where it cannot be told."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            vendors = (line.split(":")[1].strip() for line in file if line.startswith("vendor_id"))
+            return next(vendors, "")
+    except OSError:
+        return ""
+
+
+# Paddle's CPU convolutions end in Intel's MKL, which takes its slow path on AMD processors unless
+# told to use the AVX2 one. On Intel the variable would slow it down, so it is not set there.
+if processor_vendor() == "AuthenticAMD":
+    os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
+
+# Paddle Inference's OpenVINO engine works on the older program format alone (see cpu_predictor).
+os.environ.setdefault("FLAGS_enable_pir_api", "0")
+
+# Hide the notes of Paddle's C++ side; warnings and errors still show.
+os.environ.setdefault("GLOG_minloglevel", "1")
+
+# Paddle looks for a compiler cache that only custom C++ operators need.
+warnings.filterwarnings("ignore", message="No ccache found")
+# paddle.Model makes tensors of what its loader has already made tensors of.
+warnings.filterwarnings("ignore", message="To copy construct from a tensor")

@@ -1,0 +1,70 @@
+"""Files written whole, their digests, and the error that a user can put right."""
+
+import contextlib
+import hashlib
+import json
+import os
+
+
+class UserError(ValueError):
+    """Something only the user can put right; a script shows it as one `error:` line.
+
+    The message reads `<where>: want <what>, got <what>; <what to do>`.
+    """
+
+
+def first_line(error):
+    """Return the first line of an exception's message, or its type's name if it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+
+
+@contextlib.contextmanager
+def write_whole(path, mode="wb"):
+    """Open `path` for writing so that it is there complete or not at all.
+
+    What is written goes to `path.tmp`, which takes the name `path` once it is on the disk. After an
+    exception, a full disk among them, `path` is what it was before and `path.tmp` is gone.
+
+    Args:
+        path: the file to write; its folder is made if need be.
+        mode: `"wb"`, or `"w"` for UTF-8 text.
+
+    Yields:
+        The open file.
+    """
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    partial = f"{path}.tmp"
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+    try:
+        with open(partial, mode, **text) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.remove(partial)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk is reported without a name
+        raise
+
+
+def write_json(path, content):
+    """Write a dict as JSON, whole."""
+    with write_whole(path, "w") as file:
+        json.dump(content, file, indent=2)
+        file.write("\n")
+
+
+def file_facts(path):
+    """Return what tells a file from others, for JSON: its path and its SHA-256."""
+    return {"path": path, "sha256": sha256(path)}
+
+
+def sha256(path):
+    """Return the SHA-256 of a file as 64 hex digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,118 @@
+import gzip
+
+import numpy as np
+import pytest
+
+from dataset import CLASS_NAMES, read_label_list
+from nih.annotations import Box, Entry, read_boxes, read_data_entry, read_names, subgroups
+from runtime.files import UserError
+
+BOXES = "Image Index,Finding Label,Bbox [x,y,w,h],,,\n"
+ENTRIES = (
+    "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position\n"
+)
+
+
+def test_boxes_are_read(tmp_path):
+    path = tmp_path / "boxes.csv"
+    path.write_text(BOXES + "00000001_000.png,Infiltrate,10.5,20,30,40.25\n")
+    expected = Box("00000001_000.png", "Infiltration", 10.5, 20.0, 40.5, 60.25)
+    assert read_boxes(path) == [expected]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a.png,Cold,1,2,3,4",
+        "a.png,Mass,1,2,3,x",
+        "a.png,Mass,1,2,0,4",
+        "a.png,Mass,1,2,3,nan",
+        "a.png,Mass,nan,2,3,4",
+        "a.png,Mass,1,2,inf,4",
+    ],
+)
+def test_a_box_that_is_none_is_named(tmp_path, line):
+    path = tmp_path / "boxes.csv"
+    path.write_text(BOXES + "b.png,Mass,1,2,3,4\n" + line + "\n")
+    with pytest.raises(UserError, match=rf"boxes.csv:3: want a film, a finding .* got '{line}'"):
+        read_boxes(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"a,b\n", b"\xff\xfe", BOXES.encode() + b"a.png\n"])
+def test_a_file_that_is_no_table(tmp_path, content):
+    path = tmp_path / "boxes.csv"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"boxes.csv: want NIH's BBox_List_2017.csv"):
+        read_boxes(path)
+
+
+def test_entries_are_read(tmp_path):
+    path = tmp_path / "entries.csv"
+    rows = ["a.png,Mass|Hernia,0,1,58,M,PA", "b.png,No Finding,0,2,058Y,F,AP"]
+    rows += ["c.png,Edema,0,3,010M,F,AP", "d.png,Edema,0,3,414,F,AP"]
+    path.write_text(ENTRIES + "\n".join(rows))
+    assert read_data_entry(path) == {
+        "a.png": Entry(frozenset({"Mass", "Hernia"}), 58, "M", "PA"),
+        "b.png": Entry(frozenset(), 58, "F", "AP"),
+        "c.png": Entry(frozenset({"Edema"}), 0, "F", "AP"),  # ten months
+        "d.png": Entry(frozenset({"Edema"}), None, "F", "AP"),  # no age; the first release has it
+    }
+    path.write_text(ENTRIES + "a.png,Cold,0,1,58,M,PA\n")
+    with pytest.raises(UserError, match=r"entries.csv:2: want findings of the 14, got 'Cold'"):
+        read_data_entry(path)
+
+
+def test_films_are_grouped():
+    entries = {
+        "a.png": Entry(frozenset(), 17, "M", "PA"),
+        "b.png": Entry(frozenset(), 18, "F", "PA"),
+        "c.png": Entry(frozenset(), 95, "F", "AP"),
+        "d.png": Entry(frozenset(), None, "M", "AP"),
+    }
+    assert subgroups(["c.png", "e.png", "a.png", "b.png", "d.png"], entries) == {
+        "sex": {"F": [0, 3], "M": [2, 4], "not known": [1]},
+        "age": {"0-17": [2], "18-39": [3], "80+": [0], "not known": [1, 4]},
+        "view": {"AP": [0, 4], "PA": [2, 3], "not known": [1]},
+    }
+
+
+def test_names_are_each_once_and_in_the_table(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text("a.png\r\nb.png")
+    entries = {"a.png": None, "b.png": None}
+    assert read_names(path, entries, "table.csv") == ["a.png", "b.png"]
+    for text, message in [
+        ("a.png\nc.png", "list.txt:2: want films, each once, got 'c.png' that is not in table.csv"),
+        ("a.png\na.png", "list.txt:2: want films, each once, got 'a.png' again"),
+        ("", "list.txt: want films, got an empty list"),
+    ]:
+        path.write_text(text)
+        with pytest.raises(UserError, match=message):
+            read_names(path, entries, "table.csv")
+
+
+def test_nih_s_own_boxes(shared):
+    boxes = read_boxes(shared / "labels" / "BBox_List_2017.csv")
+    tested = set(read_label_list(shared / "labels" / "test_list.txt")[0])
+    on_test = [box for box in boxes if box.film in tested]
+    # design.md, section 4
+    assert (len(boxes), len({box.film for box in boxes})) == (984, 880)
+    assert (len(on_test), len({box.film for box in on_test})) == (204, 188)
+
+
+def test_nih_s_own_table(shared, tmp_path):
+    path = tmp_path / "Data_Entry_2017_v2020.csv"
+    packed = shared / "labels" / "Data_Entry_2017_v2020.csv.gz"
+    path.write_bytes(gzip.decompress(packed.read_bytes()))
+    entries = read_data_entry(path)
+    assert len(entries) == 112_120
+    names, labels = read_label_list(shared / "labels" / "test_list.txt")
+    differ = [
+        {CLASS_NAMES[c] for c in np.flatnonzero(row)} != entries[name].findings
+        for name, row in zip(names, labels, strict=True)
+    ]
+    assert sum(differ) == 36  # design.md, section 4
+    groups = subgroups(names, entries)
+    assert {kind: sum(map(len, of.values())) for kind, of in groups.items()} == dict.fromkeys(
+        ("sex", "age", "view"), 22_433
+    )

@@ -1,0 +1,75 @@
+"""The first minute with the command line: help, typing errors, a Python without the packages."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+SCRIPTS = ("train", "eval", "predict", "export", "prepare_data", "convert_torch_weights")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_help_comes_without_paddle_and_ends_in_examples(name):
+    # -S: without site-packages, so that no import of a package can succeed.
+    command = [sys.executable, "-S", ROOT / f"{name}.py", "--help"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    examples = result.stdout.rpartition("examples:")[2]
+    assert len(re.findall(rf"^  python {name}\.py ", examples, re.M)) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["train.py", "--bach-size", "3"], "--batch-size"),
+        (["eval.py", "--wieghts=a.pdparams"], "--weights"),
+        (["prepare_data.py", "download", "--skip-film"], "--skip-films"),
+    ],
+)
+def test_a_mistyped_option_gets_a_suggestion_before_paddle_is_imported(words, meant):
+    command = [sys.executable, "-S", ROOT / words[0], *words[1:]]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 2 and result.stdout == ""
+    assert f"(did you mean {meant}?)" in result.stderr
+    assert result.stderr.startswith(f"error: {words[0]}: ") and result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_missing_package_is_one_line_with_the_remedy(name):
+    words = {
+        "predict": ["film.png"],
+        "export": ["film.png", "--weights", "w", "--format", "onnx"],
+        "prepare_data": ["check"],
+        "convert_torch_weights": ["a.pth", "b.pdparams"],
+    }.get(name, [])
+    command = [sys.executable, "-S", ROOT / f"{name}.py", *words]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"error: {name}.py: the package paddle is not installed")
+    assert "pip install -r requirements-cpu.txt" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_every_option_says_what_it_does_and_what_its_default_is():
+    for name in ("train", "eval", "predict", "export"):
+        command = [sys.executable, "-S", ROOT / f"{name}.py", "--help"]
+        text = subprocess.run(
+            command, capture_output=True, text=True, env={"COLUMNS": "200"}
+        ).stdout
+        options = re.findall(r"^  (--[a-z-]+)((?: \S+)*?)(?:  +|\n +)(\S.*)", text, re.M)
+        assert len(options) >= 5
+        for option, value, sentence in options:
+            assert len(sentence) > 10 or "default" in sentence, f"{name} {option}"
+            assert value or "default" not in sentence, f"{name} {option} is a switch"
+
+
+def test_a_bar_in_a_log_is_lines(tmp_path):
+    code = (
+        "from runtime.progress import progress_bar\n"
+        "for _ in progress_bar(range(5), unit='film'): pass"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    first, last = result.stderr.splitlines()
+    assert "0/5" in first and "5/5" in last and "\r" not in result.stderr

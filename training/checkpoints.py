@@ -1,0 +1,183 @@
+"""A training run that can be stopped at any moment and goes on to the bit."""
+
+import csv
+import math
+import os
+import re
+import shutil
+import signal
+
+import numpy as np
+import paddle
+
+from model import save_state
+from runtime.devices import is_first_rank
+from runtime.files import UserError, write_whole
+from runtime.untrusted_files import read_pickle
+
+
+def find_checkpoints(folder):
+    """Return the paths of the complete checkpoints in a folder, the latest last."""
+    places = {}
+    for name in os.listdir(folder) if os.path.isdir(folder) else []:
+        if match := re.fullmatch(r"epoch_(\d+)(?:_step_(\d+))?", name):
+            epoch, step = match.groups()
+            places[int(epoch), int(step) if step else math.inf] = name
+    return [os.path.join(folder, places[place]) for place in sorted(places)]
+
+
+class Run:
+    """The state of a training run, besides the weights and the optimiser's state.
+
+    The order of the films and their random crops follow from seed and epoch
+    (`runtime.batches.EpochSampler`), and the network draws nothing at random: no generator to keep.
+
+    Attributes:
+        epoch: epochs that are complete, evaluation included; the index of the one under way.
+        step: batches of that epoch that are done.
+        train_loss: sum of their losses.
+        skipped: how many of them the loss scaler left out.
+        best: best value of the monitored metric so far, NaN before the first.
+        waited: evaluations since then.
+        history: list of dicts, one an epoch: the rows of metrics.csv.
+    """
+
+    def __init__(self):
+        self.epoch = self.step = self.skipped = self.waited = 0
+        self.train_loss = 0.0
+        self.best = float("nan")
+        self.history = []
+
+
+class Checkpoints(paddle.callbacks.Callback):
+    """Saves all that a run needs to go on, to the bit; comes last among the callbacks.
+
+    A checkpoint is a folder, there complete or not at all: `epoch_<n>` after an epoch's
+    evaluation, `epoch_<n>_step_<s>` within an epoch and before its evaluation. It holds
+    `weights.pdparams`, `optimizer.pdopt` and `run.pdstate`. metrics.csv beside the folders has a
+    line for each epoch.
+
+    Args:
+        run: the `Run`.
+        network: the layer to save.
+        optimizer: its optimiser.
+        metric: the `metrics.AUROC` of the training films.
+        folder: for the checkpoints.
+        save_steps: steps between checkpoints within an epoch, or None.
+        keep: of how many epochs the checkpoints stay; of those within epochs, the last one does.
+    """
+
+    def __init__(self, run, network, optimizer, metric, folder, save_steps=None, keep=3):
+        super().__init__()
+        self.run, self.network, self.optimizer, self.metric = run, network, optimizer, metric
+        self.folder, self.save_steps, self.keep = folder, save_steps, keep
+        self.asked_to_stop = None
+        self._restored = {}  # the optimiser's state, until its first step
+
+    def restore(self, path):
+        """Set optimiser, metric and run to the state of a checkpoint.
+
+        The network's weights are loaded before: half precision may have changed it since.
+
+        Returns:
+            The loss scaler's state, or None.
+
+        Raises:
+            UserError: a file of it is missing, broken, or of another network.
+        """
+        name = os.path.join(path, "optimizer.pdopt")
+        state = read_pickle(name)
+        for parameter in filter(lambda p: p.trainable, self.network.parameters()):
+            moment = state.get(f"{parameter.name}_moment1_0") if isinstance(state, dict) else None
+            if list(np.shape(moment)) != list(parameter.shape):
+                raise UserError(
+                    f"{name}: want Adam's moments of {parameter.name}, got none that fit; "
+                    f"remove {path} to go on from the checkpoint before it"
+                )
+        self.optimizer.set_state_dict(state)
+        self._restored = state
+        name = os.path.join(path, "run.pdstate")
+        try:
+            state = read_pickle(name)
+            self.metric.set_state_dict(state["metric"])
+            vars(self.run).update({key: state["run"][key] for key in vars(Run())})
+            return state["scaler"]
+        except (KeyError, TypeError, AttributeError):
+            raise UserError(
+                f"{name}: want the state of a run, got something else; "
+                f"remove {path} to go on from the checkpoint before it"
+            ) from None
+
+    def save(self):
+        """Write a checkpoint and remove those that are no longer wanted."""
+        if not is_first_rank():
+            return
+        run = self.run
+        name = f"epoch_{run.epoch + 1}_step_{run.step}" if run.step else f"epoch_{run.epoch}"
+        path = os.path.join(self.folder, name)
+        partial = f"{path}.tmp"
+        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            save_state(self.network.state_dict(), os.path.join(partial, "weights.pdparams"))
+            # Before its first step Paddle 2.6's optimiser does not show the moments it was given.
+            state = {**self._restored, **self.optimizer.state_dict()}
+            save_state(state, os.path.join(partial, "optimizer.pdopt"))
+            scaler = getattr(self.model, "_scaler", None)
+            state = {
+                "run": vars(run),
+                "metric": self.metric.state_dict(),
+                "scaler": scaler and scaler.state_dict(),
+            }
+            save_state(state, os.path.join(partial, "run.pdstate"))
+            shutil.rmtree(path, ignore_errors=True)
+            os.replace(partial, path)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        found = find_checkpoints(self.folder)
+        after_epochs = [other for other in found if "_step_" not in os.path.basename(other)]
+        for other in found:
+            if other not in (*after_epochs[-self.keep :], found[-1]):
+                shutil.rmtree(other)
+
+    def on_train_begin(self, logs=None):
+        def ask_to_stop(number, frame):
+            self.asked_to_stop = signal.Signals(number)
+            signal.signal(number, signal.SIG_DFL)  # asked again: at once
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, ask_to_stop)
+
+    def on_train_end(self, logs=None):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+
+    def on_train_batch_end(self, step, logs=None):
+        self._restored = {}
+        if self.asked_to_stop or (self.save_steps and self.run.step % self.save_steps == 0):
+            self.save()
+        self._leave_if_asked()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.save()
+
+    def on_eval_batch_end(self, step, logs=None):
+        self._leave_if_asked()
+
+    def on_eval_end(self, logs=None):
+        run = self.run
+        run.epoch, run.step, run.skipped, run.train_loss = run.epoch + 1, 0, 0, 0.0
+        self.save()
+        if is_first_rank():
+            with write_whole(os.path.join(self.folder, "metrics.csv"), "w") as file:
+                table = csv.DictWriter(file, run.history[0], lineterminator="\n")
+                table.writeheader()
+                table.writerows(run.history)
+        self._leave_if_asked()
+
+    def _leave_if_asked(self):
+        if self.asked_to_stop:
+            if is_first_rank():
+                last = find_checkpoints(self.folder)[-1]
+                print(f"{self.asked_to_stop.name}: saved {last}; --resume goes on from there")
+            raise SystemExit(128 + self.asked_to_stop)

@@ -1,0 +1,37 @@
+"""The copy of what train.py prints."""
+
+import contextlib
+import datetime
+import os
+import sys
+
+
+@contextlib.contextmanager
+def log_file(folder):
+    """Copy all that is printed into a new dated file in `folder`; yield its path."""
+    os.makedirs(folder, exist_ok=True)
+    now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    path = os.path.join(folder, f"train_{now}_{os.getpid()}.log")
+    with (
+        open(path, "w", encoding="utf-8") as log,
+        contextlib.redirect_stdout(_Tee(sys.stdout, log)),
+    ):
+        yield path
+
+
+class _Tee:
+    """A standard output that also goes into a file, line by line."""
+
+    def __init__(self, terminal, log):
+        self.terminal, self.log = terminal, log
+
+    def write(self, text):
+        self.terminal.write(text)
+        self.log.write(text)
+
+    def flush(self):
+        self.terminal.flush()
+        self.log.flush()
+
+    def isatty(self):
+        return self.terminal.isatty()

@@ -1,0 +1,55 @@
+"""The optimiser, its learning rate, and half precision."""
+
+import paddle
+
+from model import AutoCast
+
+
+def make_optimizer(network, rate, schedule="step", decay_epochs=(), factor=0.1):
+    """Return Adam and the schedule of its learning rate, which `callbacks.EpochSchedule` moves on.
+
+    Args:
+        network: the layer to train.
+        rate: learning rate at the start.
+        schedule: "step", lower at `decay_epochs`; "plateau", as the paper: lower whenever an
+            epoch's validation loss is no lower than the lowest before.
+        decay_epochs: rising list of epochs; empty: the rate stays.
+        factor: of each lowering.
+
+    Returns:
+        optimizer, schedule.
+    """
+    if schedule == "plateau":
+        rates = paddle.optimizer.lr.ReduceOnPlateau(rate, factor=factor, patience=0, threshold=0.0)
+    elif decay_epochs:
+        steps = [rate * factor**n for n in range(len(decay_epochs) + 1)]
+        rates = paddle.optimizer.lr.PiecewiseDecay(list(decay_epochs), steps)
+    else:
+        # PiecewiseDecay fails without a boundary.
+        rates = paddle.optimizer.lr.LambdaDecay(rate, lambda epoch: 1.0)
+    return paddle.optimizer.Adam(rates, parameters=network.parameters()), rates
+
+
+def half_precision(network, optimizer, level, dtype):
+    """Return network and optimiser as --amp wants them, and paddle.Model's amp_configs.
+
+    `paddle.Model` brings the loss scaler that float16 needs; bfloat16 has the range to do without.
+
+    Args:
+        network: a `CheXNet`.
+        optimizer: its optimiser.
+        level: "off", "O1" or "O2", Paddle's levels of automatic mixed precision.
+        dtype: "float16" or "bfloat16".
+    """
+    if level == "off":
+        return network, optimizer, None
+    if level == "O2":
+        network, optimizer = paddle.amp.decorate(
+            network,
+            optimizer,
+            level="O2",
+            dtype=dtype,
+            save_dtype="float32",
+            excluded_layers=[network.densenet121.out],
+        )
+    return AutoCast(network, dtype, level), optimizer, "O1" if dtype == "float16" else None
