@@ -143,6 +143,9 @@ def main(args):
         )
     entries = read_data_entry(args.data_entry) if args.data_entry else None
     boxed = BoxedFilms(args.boxes, args.test_list) if args.boxes else None
+    if boxed:
+        found = f"{len(boxed.boxes)} of the {boxed.of_file} boxes of {args.boxes}"
+        print(f"{found} are on test films", file=sys.stderr)
     films = network = None
     if args.predictions:
         names, labels = read_label_list(args.test_list)

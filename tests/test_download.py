@@ -279,6 +279,7 @@ def test_published_predictions_are_evaluated_without_films(
     server.files["jrzech_aurocs.csv"] = table.encode()
     assert script("prepare_data.py", "download", *words, *options).returncode == 0
 
+    (data / "labels" / "Data_Entry_2017_v2020.csv").unlink()
     path = data / "predictions" / "jrzech_predictions.csv"
     result = script("eval.py", *words, "--predictions", path, "--bootstrap", 0)
     own = script(

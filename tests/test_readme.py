@@ -68,8 +68,8 @@ def test_every_option_that_is_named_is_there(script, name):
             commands += re.findall(rf"(?<![\w/]){name}\.py([^\n#`]*)", whole)
     assert any(command.strip() for command in commands)
     for command in commands:
-        if name == "prepare_data" and command.split():
-            there = actions[command.split()[0].rstrip(",")]
+        if name == "prepare_data" and (action := re.match(r" (\w+)", command)):
+            there = actions[action[1]]
         named = re.findall(r"(?<![\w-])--[a-z][\w-]*", command)
         assert set(named) <= there, command
 
