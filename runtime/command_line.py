@@ -149,9 +149,9 @@ def add_device_argument(parser):
     """Add --device."""
     parser.add_argument(
         "--device",
-        choices=["auto", "gpu", "cpu"],
+        metavar="NAME",
         default="auto",
-        help="auto: a GPU where there is one",
+        help="cpu, gpu, gpu:1, xpu, npu or a plugged-in device; auto: a GPU, else another, else cpu",
     )
 
 
