@@ -2,7 +2,6 @@
 
 import numpy as np
 import paddle
-from scipy.stats import norm, rankdata
 
 # Test AUROCs that others published, in the order of dataset.CLASS_NAMES; not this project's.
 # name: (14 AUROCs, mean where one was given)
@@ -65,6 +64,8 @@ def auroc(labels, scores):
         float for `[N]`, float64 `[C]` for `[N, C]`; NaN for a column without both labels, or with
         a NaN among its scores.
     """
+    from scipy.stats import rankdata  # here: it takes a second to load, and training needs none
+
     labels, scores = np.asarray(labels), np.asarray(scores)
     if labels.shape != scores.shape or labels.ndim not in (1, 2):
         raise ValueError(f"want [N] or [N, C] for both, got {labels.shape} and {scores.shape}")
@@ -175,6 +176,8 @@ def delong(labels, scores_a, scores_b):
     Returns:
         AUROC of a minus that of b, and the two-sided p-value; NaN where it is not defined.
     """
+    from scipy.stats import norm, rankdata
+
     positive = np.asarray(labels).astype(bool)
     m, n = positive.sum(), (~positive).sum()
     difference = auroc(labels, scores_a) - auroc(labels, scores_b)

@@ -91,7 +91,9 @@ def main(args):
     if twice:
         raise UserError(f"{twice[0]}: want films of different names, got it twice; rename one")
     set_sizes(args)
-    films = [read_film(path, args.resize) for path in args.films]  # a bad one ends it before any work
+    films = [
+        read_film(path, args.resize) for path in args.films
+    ]  # a bad one ends it before any work
     set_device(args.device)
     layer = TenCropMaps(load_network(args.weights, args.crop_size), args.crop_size)
     os.makedirs(args.output_dir, exist_ok=True)

@@ -110,7 +110,9 @@ def main(args):
     else:
         films = sorted_films(args.data_dir)
         if not films:
-            raise UserError(f"{args.data_dir}: no films in images/; download them with prepare_data.py download")
+            raise UserError(
+                f"{args.data_dir}: no films in images/; download them with prepare_data.py download"
+            )
         write_cache(args.data_dir, list(films.values()), args.resize, args.num_workers)
 
 

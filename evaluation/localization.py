@@ -1,8 +1,6 @@
 """How well a heat map finds what a radiologist has boxed: pointing game, IoU and IoBB."""
 
 import numpy as np
-from scipy import ndimage
-from scipy.stats import binomtest
 
 # X. Wang et al., CVPR 2017: the map, scaled to [0, 255], is cut at both of these
 # levels, and every connected region of either is boxed.
@@ -21,6 +19,8 @@ def detected_boxes(activation):
         int `[K, 4]`: left, top, right and bottom of each, pixels, the last two exclusive; none for
         a map that is the same everywhere.
     """
+    from scipy import ndimage  # here, as below: it takes a while to load, and boxes are rare
+
     low, high = activation.min(), activation.max()
     boxes = []
     if high > low:
@@ -96,6 +96,8 @@ def summarize(scores):
         (E. B. Wilson, 1927; it takes boxes as independent) and "pointing_by_chance"; for "iou" and
         "iobb" the "accuracy" at each of `OVERLAPS` and the "false_positives" a map.
     """
+    from scipy.stats import binomtest
+
     hits = sum(score["points_inside"] for score in scores)
     low, high = binomtest(hits, len(scores)).proportion_ci(method="wilson")
     summary = {

@@ -3,7 +3,6 @@
 import json
 
 import numpy as np
-from sklearn.metrics import precision_recall_curve, roc_curve
 
 from dataset import CLASS_NAMES, patient, read_label_list
 from evaluation.predictions_csv import read_predictions
@@ -26,6 +25,8 @@ def choose_thresholds(labels, probs, rule="youden"):
         float64 `[C]`: a film is called positive from its class's threshold on; NaN for a class
         without both kinds of label.
     """
+    from sklearn.metrics import precision_recall_curve, roc_curve  # here: a second to load
+
     labels, probs = np.asarray(labels).astype(bool), np.asarray(probs, np.float64)
     thresholds = np.full(labels.shape[1], np.nan)
     for c in range(labels.shape[1]):

@@ -7,7 +7,6 @@ import os
 import tempfile
 
 from evaluation.predictions_csv import write_predictions
-from evaluation.report_page import write_report
 from runtime.files import UserError, file_facts, sha256, write_json
 
 # What metrics.json says of the network behind predictions.
@@ -58,6 +57,8 @@ def begin_results(folder, names, probs):
 
 def write_results(folder, metrics, names, labels, probs, examples):
     """Write metrics.json, report.html and figures/ (see `report_page.write_report`)."""
+    from evaluation.report_page import write_report  # here: what draws takes a second to load
+
     metrics["predictions_sha256"] = sha256(os.path.join(folder, "predictions.csv"))
     write_json(os.path.join(folder, "metrics.json"), metrics)
     write_report(folder, metrics, names, labels, probs, examples)

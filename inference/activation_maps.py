@@ -2,15 +2,13 @@
 
 import numpy as np
 import paddle
-from matplotlib import colormaps
 from paddle import nn
 from PIL import Image, ImageDraw
 
 from model import TenCrop
 from runtime.files import UserError
 
-# Even in lightness and told apart by the colour-blind.
-COLOURS = colormaps["inferno"]
+COLOURS = "inferno"  # of matplotlib: even in lightness and told apart by the colour-blind
 FRAME = "#56B4E9"  # of boxes: neither a grey nor one of those colours
 
 
@@ -92,11 +90,13 @@ def heat_map(film, activation, boxes=()):
     Returns:
         An RGB `PIL.Image` of 2 W x H pixels.
     """
+    from matplotlib import colormaps  # here: it takes a while to load
+
     height, width = film.shape
     activation = resize_map(np.asarray(activation, np.float32), width, height)
     low, high = activation.min(), activation.max()
     strength = (activation - low) / (high - low) if high > low else np.zeros_like(activation)
-    colours = COLOURS(strength)[:, :, :3] * 255
+    colours = colormaps[COLOURS](strength)[:, :, :3] * 255
     # The more it counts, the more of its colour; the film is dimmed, or its white would drown it.
     share = 0.8 * strength[:, :, np.newaxis]
     grey = np.repeat(film[:, :, np.newaxis], 3, axis=2)

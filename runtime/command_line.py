@@ -151,7 +151,7 @@ def add_device_argument(parser):
         "--device",
         metavar="NAME",
         default="auto",
-        help="cpu, gpu, gpu:1, xpu, npu or a plugged-in device; auto: a GPU, else another, else cpu",
+        help="cpu, gpu, gpu:1, xpu, npu or a plugged-in device; auto: a GPU, another, or cpu",
     )
 
 
