@@ -72,7 +72,9 @@ def parse_args():
 
     split = add_action("split", "make label lists of NIH's own split")
     split.add_argument(
-        "--nih-lists", help="folder of train_val_list.txt and test_list.txt (default: --data-dir)"
+        "--nih-lists",
+        metavar="DIR",
+        help="folder of train_val_list.txt and test_list.txt (default: --data-dir)",
     )
     split.add_argument(
         "--seed", type=natural_int, default=0, help="decides which patients are for validation"

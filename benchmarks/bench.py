@@ -36,7 +36,7 @@ EVAL_FILMS = (50, 100, 200, 400)
 
 
 def mkl_by_itself(task):
-    """Run a task as MKL does it by itself; `cli` has set the switch, and Paddle is not loaded."""
+    """Run a task without the switch that `environment` has set; Paddle is not loaded yet."""
     os.environ.pop("MKL_DEBUG_CPU_TYPE", None)
     return task()
 

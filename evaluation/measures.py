@@ -66,7 +66,7 @@ def measure_subgroups(names, labels, probs, groups, resamples=1000, seed=0):
     """Return `measure`'s figures for each of several groups of films.
 
     Args:
-        groups: dict of dicts of indices, as `nih_tables.subgroups` returns.
+        groups: dict of dicts of indices, as `annotations.subgroups` returns.
 
     Returns:
         dict of dicts like `groups`.
@@ -84,7 +84,7 @@ def measure_localization(boxes, maps):
     """Return how well maps find boxes.
 
     Args:
-        boxes: list of K `nih_tables.Box`.
+        boxes: list of K `annotations.Box`.
         maps: iterable of K float `[H, W]`, each of a box's film and finding, in its pixels.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What eval.py prints of its figures (`results`): the table on stdout, the rest on stderr."""
+"""What eval.py prints of its figures (`measures`): the table on stdout, the rest on stderr."""
 
 import sys
 
@@ -61,7 +61,8 @@ def show_subgroups(figures):
             of = f"{metrics['auroc_mean_over']} classes, {metrics['images']} films"
             mean = shown(metrics["auroc_mean"], ".4f")
             interval = between(metrics.get("auroc_mean_95_percent"))
-            say(f"  {kind} {group:<12} {mean}{interval}  {of}")
+            name = f"{kind} {group}"
+            say(f"  {name:<14} {mean}{interval}  {of}")
 
 
 def show_localization(figures):

@@ -1,4 +1,7 @@
-"""The folder that eval.py writes: nothing in it is of another evaluation than the rest."""
+"""The folder that eval.py writes: nothing in it is of another evaluation than the rest.
+
+(`--compare` adds comparison.json, which names its two files.)
+"""
 
 import contextlib
 import glob

@@ -19,7 +19,7 @@ class TenCropMaps(nn.Layer):
     shows these maps (arXiv 1711.05225, section 5).
 
     Args:
-        network: a `CheXNet`, or an `inference.CPUPredictor` of one.
+        network: a `CheXNet`, or an `CPUPredictor` of one.
         size: side of a crop, pixels.
     """
 

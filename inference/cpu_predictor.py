@@ -115,7 +115,7 @@ def _save(network, path, size):
 
 
 def _saves_older_programs():
-    """Tell whether this process saves and runs programs as Paddle 2 did (`cli` asks for that).
+    """Tell whether this process saves and runs programs as Paddle 2 did, as `environment` asks.
 
     OpenVINO takes effect on those alone; with the newer format Paddle falls back in silence.
     """

@@ -151,8 +151,8 @@ def show_check(report, as_json):
         return
     for split, facts in report["lists"].items():
         films, patients, _ = REFERENCE[split]
-        known = "the reference project's list"
-        if not facts["is_reference"]:
+        known = "NIH's split" if report["split"] == "official" else "the reference project's list"
+        if report["split"] != "official" and not facts["is_reference"]:
             known += f" has {films:,} of {patients:,}; this is another"
         print(f"{split}: {facts['films']:,} films of {facts['patients']:,} patients ({known})")
     print(f"split: {report['split']}")

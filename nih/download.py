@@ -8,7 +8,7 @@ import shutil
 import tarfile
 import zlib
 
-from dataset import CLASS_NAMES
+from dataset import CLASS_NAMES, list_films
 from nih.sources import (
     ARCHIVE_SIZE,
     ARCHIVES,
@@ -22,6 +22,7 @@ from nih.transfer import content_length, fetch
 from runtime.files import UserError, first_line
 from runtime.progress import progress_bar
 
+FILMS = 112_120  # in the twelve archives
 # The path of a film in an archive.
 FILM = re.compile(r"(\./)?([\w-]+/)*[\w.-]+\.png")
 
@@ -60,6 +61,9 @@ def download(data_dir, weights_dir=None, predictions=False, films=True, url_base
         for name, (link, _) in ARCHIVES.items()
         if not os.path.isdir(os.path.join(data_dir, name))
     }
+    if films and missing and len(list_films(data_dir)) >= FILMS:
+        print(f"all {FILMS:,} films are in {data_dir}")
+        return
     if not films or not missing:
         return
     sizes = [content_length(url) or ARCHIVE_SIZE for url in missing.values()]

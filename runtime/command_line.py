@@ -211,6 +211,9 @@ def run(function, *arguments):
         return function(*arguments)
     except UserError as error:
         message = error
+    except BrokenPipeError:  # `eval.py ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except OSError as error:
         if not error.strerror:
             raise

@@ -73,3 +73,12 @@ def test_a_bar_in_a_log_is_lines(tmp_path):
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     first, last = result.stderr.splitlines()
     assert "0/5" in first and "5/5" in last and "\r" not in result.stderr
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    code = "from runtime.command_line import run\nrun(lambda: [print(n) for n in range(10**6)])"
+    command = f'"{sys.executable}" -c "$CODE" | head -1; exit ${{PIPESTATUS[0]}}'
+    result = subprocess.run(
+        ["bash", "-c", command], cwd=ROOT, env={"CODE": code}, capture_output=True, text=True
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (141, "0\n", "")

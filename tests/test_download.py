@@ -217,6 +217,7 @@ def mirror(server, phantoms):
     return server
 
 
+@pytest.mark.slow
 def test_download_then_check_from_a_mirror(script, mirror, phantoms, tmp_path):
     data = tmp_path / "data"
     words = ["download", "--data-dir", data, "--weights", "--weights-dir", tmp_path / "weights"]
@@ -247,6 +248,17 @@ def test_a_wrong_list_from_a_mirror_is_an_error(fails, mirror, tmp_path):
     assert "train_list.txt.wrong: want sha256 332d49fb" in error and "--no-verify" in error
 
 
+def test_films_in_one_folder_are_not_fetched_again(mirror, phantoms, tmp_path, monkeypatch, capsys):
+    data = link_films(phantoms, tmp_path / "data")
+    for name in download.LABELS:
+        (data / "labels" / name).touch()
+    monkeypatch.setattr(download, "FILMS", 44)
+    download.download(str(data), url_base=mirror.base)
+    assert f"all 44 films are in {data}" in capsys.readouterr().out
+    assert mirror.requests == []
+
+
+@pytest.mark.slow
 def test_published_predictions_are_evaluated_without_films(
     script, fails, server, phantoms, evaluated, tmp_path
 ):

@@ -71,6 +71,7 @@ def test_a_missing_film(evaluate_fails, train_fails, data):
         assert f"{name}: want a film" in fail(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_truncated_film(evaluate_fails, train_fails, data, workers):
     for split in ("test", "train"):
@@ -124,6 +125,7 @@ def test_a_checkpoint_that_is_something_else(evaluate_fails, data, tmp_path, ext
     assert str(path) in evaluate_fails(data, weights=path)
 
 
+@pytest.mark.slow
 def test_a_nan_loss_stops_training_and_keeps_what_was_good(train_fails, data, tmp_path):
     network = CheXNet()
     # The largest floats: their sums overflow to infinity, and infinity less infinity is NaN.

@@ -86,6 +86,7 @@ def test_ten_crop_cuts_where_torchvision_does():
         np.testing.assert_array_equal(ours.numpy()[0], normalized(theirs).numpy())
 
 
+@pytest.mark.slow
 def test_five_adam_steps_match_pytorch():
     theirs = lively_densenet(seed=2).train()
     ours = CheXNet()
