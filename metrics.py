@@ -337,24 +337,57 @@ class MeanLogLoss(paddle.metric.Metric):
         return []
 
 
+class AUROCAndLogLoss(AUROC):
+    """AUROC, and the mean log loss beside it, of one fetch from the device a step.
+
+    Two metrics would fetch probabilities and labels twice, and each fetch waits for the device.
+
+    Args:
+        class_names: as for `AUROC`.
+
+    Attributes:
+        log_loss: a `MeanLogLoss` of the same films.
+    """
+
+    def __init__(self, class_names):
+        self.log_loss = MeanLogLoss()
+        super().__init__(class_names)
+
+    def reset(self):
+        super().reset()
+        self.log_loss.reset()
+
+    def compute(self, probs, labels):
+        """Put probabilities and labels, `[N, C]` each, side by side on the device: `[N, 2 C]`."""
+        return paddle.concat([probs, labels], axis=1)
+
+    def update(self, both):
+        """Add a batch, float `[N, 2 C]`."""
+        probs, labels = np.split(np.asarray(both), 2, axis=1)
+        super().update(probs, labels)
+        self.log_loss.update(probs, labels)
+
+
 class Predictions(paddle.metric.Metric):
     """Collects what the network says, in the order of the data: one instance an evaluation.
 
     Attributes:
         probs: list of float32 `[n, C]`, one a batch.
-        labels: list of `[n, C]`, likewise.
     """
 
     def __init__(self):
         super().__init__()
-        self.probs, self.labels = [], []
+        self.probs = []
 
     def reset(self):
         """Keep everything: `paddle.Model` resets metrics as an evaluation ends."""
 
-    def update(self, probs, labels):
+    def compute(self, probs, labels):
+        """Return the probabilities alone: labels need not come back from the device."""
+        return probs
+
+    def update(self, probs):
         self.probs.append(probs)
-        self.labels.append(labels)
 
     def accumulate(self):
         return sum(len(probs) for probs in self.probs)

@@ -120,7 +120,7 @@ if __name__ == "__main__":
 import paddle
 
 from dataset import CLASS_NAMES, CenterCrop, ChestXray14, RandomCropFlip
-from metrics import AUROC, MeanLogLoss
+from metrics import AUROCAndLogLoss
 from model import CheXNet, LogLoss, load_weights
 from runtime.batches import EpochSampler, FilmLoader
 from runtime.devices import is_first_rank, print_once, set_device
@@ -172,17 +172,17 @@ def main(args):
         inputs=[paddle.static.InputSpec([None, None, None, None], "uint8", "films")],
         labels=[paddle.static.InputSpec([None, len(CLASS_NAMES)], "float32", "labels")],
     )
-    auroc, log_loss = AUROC(CLASS_NAMES), MeanLogLoss()
-    model.prepare(optimizer, LogLoss(), [auroc, log_loss], amp_configs)
+    figures = AUROCAndLogLoss(CLASS_NAMES)
+    model.prepare(optimizer, LogLoss(), figures, amp_configs)
 
     run = Run()
     monitor = "loss" if args.monitor == "loss" else "AUROC_avg"
     best = os.path.join(args.save_dir, "best_model.pdparams")
     checkpoints = Checkpoints(
-        run, network, optimizer, auroc, args.save_dir, args.save_steps, args.keep
+        run, network, optimizer, figures, args.save_dir, args.save_steps, args.keep
     )
     callbacks = [
-        Upkeep(run, train_loader.batch_sampler, log_loss),
+        Upkeep(run, train_loader.batch_sampler, figures.log_loss),
         Lines(run, args.log_freq),
         FiniteLoss(run, args.save_dir),
         *([SkippedSteps(run)] if amp_configs else []),
