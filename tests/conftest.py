@@ -6,11 +6,12 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "standin")]
 
 # Tests take turns on the cores: threads that are done sleep at once, not after spinning for 0.2 s.
 os.environ.setdefault("KMP_BLOCKTIME", "0")
@@ -73,6 +74,35 @@ def requests_of(browser):
         for event in events
         if event["method"] == "Network.requestWillBeSent"
     ]
+
+
+@pytest.fixture(scope="session")
+def on_device():
+    """Run a script with the stand-in there: `on_device("train.py", …)` -> CompletedProcess.
+
+    `counted=PATH` has counted.py run it and write PATH; `device_type` builds under another name.
+    """
+    import standin
+
+    cache = pathlib.Path(tempfile.gettempdir()) / f"chexnet-standin-{os.getuid()}"
+
+    def run(name, *words, device_type="standin", counted=None, **options):
+        try:
+            variables = standin.build(cache, device_type)
+        except standin.Unavailable as error:
+            pytest.skip(str(error))
+        runner = [ROOT / "tests" / "standin" / "counted.py", counted] if counted else []
+        paths = f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'standin'}"
+        return subprocess.run(
+            [sys.executable, *map(str, [*runner, ROOT / name, *words])],
+            capture_output=True,
+            text=True,
+            timeout=600,
+            env={**os.environ, **variables, "PYTHONPATH": paths},
+            **options,
+        )
+
+    return run
 
 
 @pytest.fixture

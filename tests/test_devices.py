@@ -1,0 +1,238 @@
+"""The scripts on a device that is not the CPU, without a card: see standin/standin.py."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+import standin
+from dataset import read_label_list
+from evaluation.predictions_csv import read_predictions
+from model import save_state
+from runtime.untrusted_files import read_pickle
+
+pytestmark = pytest.mark.slow
+
+SIZES = ["--resize", 72, "--crop-size", 64]
+OPTIONS = [*SIZES, "--pretrained", "none", "--batch-size", 4, "--decay-epochs", 1, "--log-freq", 1]
+
+
+@pytest.fixture(scope="module")
+def train(phantoms, on_device, tmp_path_factory):
+    """Train on phantoms, for an epoch by default; returns what was printed and the folder."""
+
+    def run(*words, save=None, **options):
+        save = save or tmp_path_factory.mktemp("run") / "save"
+        folders = ["--data-dir", phantoms, "--save-dir", save, "--log-dir", save.parent / "logs"]
+        epochs = [] if "--epochs" in words else ["--epochs", 1]
+        result = on_device("train.py", *folders, *OPTIONS, *epochs, *words, **options)
+        assert result.returncode == 0, result.stderr
+        return result.stdout, save
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def on_cpu(train):
+    """The float32 run on the CPU that the others are held against."""
+    return train("--device", "cpu")
+
+
+def losses(printed):
+    """The losses of the training steps."""
+    return np.array(re.findall(r"^step \d+/6 - loss: (\S+)", printed, re.M), float)
+
+
+def largest_difference(ours, theirs, names=""):
+    """Of all arrays in two files of weights, or of those with `names` in their names."""
+    ours, theirs = read_pickle(ours), read_pickle(theirs)
+    assert ours.keys() == theirs.keys()
+    return max(
+        np.abs(ours[key] - theirs[key]).max()
+        for key in ours
+        if isinstance(ours[key], np.ndarray) and re.search(names, key)
+    )
+
+
+def test_training_on_a_device_ends_with_the_weights_of_the_cpu(train, on_cpu):
+    _, save = train("--device", "standin:1")
+    assert json.loads((save / "config.json").read_text())["device"] == "standin:1"
+    weights = "epoch_1/weights.pdparams"
+    difference = largest_difference(save / weights, on_cpu[1] / weights)
+    print(f"largest difference of a weight: {difference:.1e}")
+    assert difference == 0  # the same kernels on the same numbers
+
+
+@pytest.mark.parametrize(
+    ("words", "bound"),
+    [
+        ([], 1e-6),
+        # float16 keeps 11 bits; 120 layers of rounding are a random walk.
+        (["--precision", "fp16"], 5e-3),
+    ],
+)
+def test_evaluation_on_a_device_agrees_with_the_cpu(
+    words, bound, phantoms, random_weights, evaluated, on_device, tmp_path
+):
+    folders = ["--data-dir", phantoms, "--weights", random_weights, "--output-dir", tmp_path]
+    result = on_device("eval.py", *folders, *SIZES, "--device", "standin", *words)
+    assert result.returncode == 0, result.stderr
+    names, _ = read_label_list(phantoms / "labels" / "test_list.txt")
+    ours, theirs = (
+        read_predictions(folder / "predictions.csv", names) for folder in (tmp_path, evaluated)
+    )
+    difference = np.abs(ours - theirs).max()
+    print(f"largest difference of a probability: {difference:.1e}")
+    assert difference < bound
+    assert not words or difference > 1e-5  # half precision was at work
+
+
+@pytest.mark.parametrize("level", ["O1", "O2"])
+def test_half_precision_learns_what_float32_does(level, train, on_cpu):
+    printed, _ = train("--device", "standin", "--amp", level)
+    difference = np.abs(losses(printed) - losses(on_cpu[0]))
+    print("difference of the losses, step by step:", difference)
+    assert difference[0] < 1e-2 and difference.max() < 0.1
+    assert "the loss scaler skipped 0 of 6 steps" in printed
+
+
+@pytest.mark.parametrize("level", ["O1", "O2"])
+def test_half_precision_in_bfloat16_too(level, train, on_cpu):
+    words = ["--device", "intel_hpu", "--amp", level, "--amp-dtype", "bfloat16"]
+    printed, _ = train(*words, device_type="intel_hpu")
+    difference = np.abs(losses(printed) - losses(on_cpu[0]))
+    print("difference of the losses, step by step:", difference)
+    assert difference[0] < 2e-2 and difference.max() < 0.1
+
+
+@pytest.mark.parametrize("level", ["O1", "O2"])
+def test_a_step_whose_gradients_overflow_is_left_out(level, train):
+    _, save = train("--device", "standin", "--amp", level)
+    path = save / "epoch_1" / "run.pdstate"
+    state = read_pickle(path)
+    state["scaler"]["scale"] = np.float32([2.0**60])  # six halvings are not enough
+    save_state(state, str(path))
+    words = ["--device", "standin", "--amp", level, "--resume", "--epochs", 2]
+    printed, _ = train(*words, save=save)
+    assert printed.count("Found inf or nan, current scale is") == 6
+    difference = [
+        largest_difference(*(save / f"epoch_{n}" / "weights.pdparams" for n in (1, 2)), names)
+        for names in (r"weight$|bias$", "_mean$|_variance$")
+    ]
+    print("change of the parameters, and of what batch norm saw:", difference)
+    assert difference[0] == 0 and difference[1] > 0
+    state = read_pickle(save / "epoch_2" / "run.pdstate")
+    assert float(np.ravel(state["scaler"]["scale"])[0]) == 2.0**54
+    assert np.isfinite(losses(printed)).all()
+    skipped = re.findall(r"the loss scaler skipped (\d) of 6 steps", printed)
+    assert skipped == ["6"], skipped
+
+
+@pytest.mark.parametrize("level", ["O1", "O2"])
+def test_a_half_precision_run_that_goes_on_is_the_same_run(level, train):
+    words = ["--device", "standin", "--amp", level]
+    _, whole = train(*words, "--epochs", 2)
+    _, parts = train(*words)
+    train(*words, "--epochs", 2, "--resume", save=parts)
+    paths = [folder / "epoch_2" / "weights.pdparams" for folder in (whole, parts)]
+    difference = largest_difference(*paths)
+    print(f"largest difference of a weight: {difference:.1e}")
+    assert difference == 0
+
+
+def test_a_batch_crosses_to_the_device_once_as_bytes(train, tmp_path):
+    counted = tmp_path / "counted.json"
+    train("--device", "standin", counted=counted)
+    traffic = json.loads(counted.read_text())["traffic"]
+    # 32 films of 64 x 64 bytes, 14 labels of 4: a copy of each a batch.
+    assert traffic["loader_to_device"] == {"bytes": 32 * (64 * 64 + 14 * 4), "calls": 2 * 8}
+
+
+def reads(counted, batch):
+    """What was fetched during a batch: sorted (shape, times)."""
+    rows = [row for row in json.loads(counted.read_text())["reads"] if row["batch"] == batch]
+    return sorted((re.sub(r"\D+", " ", row["shape"]).split(), row["times"]) for row in rows)
+
+
+def test_a_step_waits_for_the_device_no_more_than_known(train, tmp_path):
+    counted = tmp_path / "counted.json"
+    train("--device", "standin", counted=counted)
+    # The loss; probabilities and labels side by side, for the AUROCs.
+    expected = [([], 1), (["4", "28"], 1)]
+    for batch in ("train 1", "train 6", "eval 1"):
+        assert reads(counted, batch) == expected
+    assert reads(counted, "after train 5") == []
+    # The loss scaler's flag besides, and its scale for SkippedSteps.
+    train("--device", "standin", "--amp", "O1", counted=counted)
+    assert reads(counted, "train 5") == [([], 1), (["1"], 1), (["4", "28"], 1)]
+    assert reads(counted, "after train 5") == [(["1"], 1)]
+
+
+def test_an_evaluated_batch_crosses_once_and_fetches_its_probabilities(
+    phantoms, random_weights, on_device, tmp_path
+):
+    counted = tmp_path / "counted.json"
+    words = ["--data-dir", phantoms, "--weights", random_weights, *SIZES, "--bootstrap", 0]
+    words += ["--device", "standin", "--batch-size", 4]
+    result = on_device("eval.py", *words, counted=counted)
+    assert result.returncode == 0, result.stderr
+    traffic = json.loads(counted.read_text())["traffic"]
+    # 12 films of 72 x 72 bytes: the ten crops are cut on the device.
+    assert traffic["loader_to_device"] == {"bytes": 12 * (72 * 72 + 14 * 4), "calls": 2 * 3}
+    assert reads(counted, "eval 2") == [(["4", "14"], 1)]  # the probabilities
+
+
+@pytest.mark.parametrize(
+    ("device_type", "dtype"), [("standin", "float16"), ("intel_hpu", "bfloat16")]
+)
+def test_the_kernels_round_once(device_type, dtype, on_device):
+    words = [ROOT / "tests" / "standin" / "compare_kernels.py", device_type, dtype]
+    result = on_device(*words, device_type=device_type)
+    assert result.returncode == 0, result.stderr
+    print(result.stdout)
+    for line in result.stdout.splitlines():
+        assert max(map(float, re.findall(r"\d+\.\d+", line))) <= 2, line
+
+
+WRONG_COPIES = {
+    # kind, destination, source: h(ost), d(evice), o(ther device), p(ast the end)
+    "host to device": (0, "hh", "oh", "dd", "ph"),
+    "device to host": (1, "hh", "ho", "dd", "hp"),
+    "device to device": (2, "hd", "dh", "od", "dp"),
+}
+COPY = """
+import ctypes, os, sys
+import paddle
+library = ctypes.CDLL(os.environ["CUSTOM_DEVICE_ROOT"] + "/libstandin.so")
+tensors = [paddle.ones([64], "uint8", device=f"standin:{n}") for n in (0, 1)]
+host = (ctypes.c_char * 64)()
+address = {"h": ctypes.addressof(host), "d": tensors[0].data_ptr(), "o": tensors[1].data_ptr()}
+address["p"] = address["d"]
+kind, (to, source) = int(sys.argv[1]), sys.argv[2]
+size = 1 << 20 if "p" in sys.argv[2] else 64
+places = ctypes.c_void_p(address[to]), ctypes.c_void_p(address[source])
+library.standin_copy(kind, 0, *places, ctypes.c_size_t(size))
+print("copied")
+"""
+
+
+def test_a_copy_from_or_to_the_wrong_side_ends_the_process(on_device, tmp_path):
+    script = tmp_path / "wrong_copy.py"
+    script.write_text(COPY)
+    for name, (kind, *wrong) in WRONG_COPIES.items():
+        right = ("dh", "hd", "dd")[kind]
+        assert on_device(script, kind, right).stdout == "copied\n", name
+        for sides in wrong:
+            result = on_device(script, kind, sides)
+            assert result.returncode == 86, (name, sides, result.stderr)
+            assert re.search(r"^standin: copy .* bytes: want .*, got 0x", result.stderr, re.M)
+
+
+def test_what_cannot_be_built_says_why(tmp_path):
+    with pytest.raises(standin.Unavailable, match="no g--: apt-get install"):
+        standin.build(tmp_path, compiler="g--")
+    with pytest.raises(standin.Unavailable, match="false failed"):
+        standin.build(tmp_path, compiler="false")
+    assert not list(tmp_path.iterdir())
