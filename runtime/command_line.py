@@ -116,8 +116,9 @@ METAVARS = {positive_int: "N", natural_int: "N", positive_float: "X", int_list: 
 
 def default_workers():
     """Return how many processes read films by default: one for each core this process may use."""
-    has_affinity = hasattr(os, "sched_getaffinity")  # Linux alone
-    return min(8, len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count())
+    if not hasattr(os, "sched_getaffinity"):
+        return 0  # macOS, Windows: Paddle reads in the main process there
+    return min(8, len(os.sched_getaffinity(0)))
 
 
 def add_data_arguments(parser):
