@@ -8,6 +8,7 @@ from inference.cpu_predictor import CPUPredictor, NoEngine, has_bfloat16
 from model import AutoCast, CheXNet, load_weights
 from runtime.devices import print_once
 from runtime.files import UserError, first_line
+from runtime.precision import check_precision, current_float32_kind
 
 HALF_PRECISION = {"bf16": "bfloat16", "fp16": "float16"}
 
@@ -38,21 +39,28 @@ def choose_engine(network, size, precision="fp32"):
     Args:
         network: a `CheXNet`.
         size: side of the images, pixels.
-        precision: "fp32", "bf16" or "fp16".
+        precision: "fp32", "tf32", "bf16" or "fp16".
 
     Returns:
         layer: takes what `network` takes.
-        precision: what it computes in: "fp32" where a processor has no bfloat16.
+        precision: what it computes in: "fp32" where a processor has no bfloat16, "tf32" where
+            NVIDIA_TF32_OVERRIDE is set otherwise than `runtime.environment` does.
         engine: "dygraph", "openvino" or "onednn".
 
     Raises:
-        UserError: fp16 on a CPU.
+        UserError: the device lacks the precision.
     """
     if paddle.get_device() != "cpu":
         dtype = HALF_PRECISION.get(precision)
-        return (AutoCast(network, dtype) if dtype else network), precision, "dygraph"
-    if precision == "fp16":
-        raise UserError("--precision fp16: a CPU has fp32 and bf16 alone; use one of them or a GPU")
+        if precision != "fp32":
+            check_precision(f"--precision {precision}", dtype or precision)
+        if dtype:
+            return AutoCast(network, dtype), precision, "dygraph"
+        return network, current_float32_kind(), "dygraph"
+    if precision in ("fp16", "tf32"):
+        raise UserError(
+            f"--precision {precision}: a CPU has fp32 and bf16 alone; use one of them or a GPU"
+        )
     if precision == "bf16" and not has_bfloat16():
         print("this processor has no AVX512-BF16 or AMX: computing in fp32", file=sys.stderr)
         precision = "fp32"
