@@ -7,7 +7,7 @@ ends with
     wrote pretrained_models/model_from_torch.pdparams, sha256 <64 hex digits>
 
 Pickled checkpoints (.pth, .pt, .pth.tar) need torch (a CPU wheel will do: requirements-dev.txt) and
-are read with `weights_only=True`; .safetensors files need no torch.
+are read with `weights_only=True`, in a process without Paddle; .safetensors files need no torch.
 """
 
 import re
@@ -44,11 +44,9 @@ import paddle
 
 from dataset import CLASS_NAMES
 from model import CheXNet, save_state
-from runtime.files import UserError, first_line, sha256
+from runtime.files import UserError, sha256
+from runtime.torch_checkpoint import read_torch
 from runtime.untrusted_files import read_safetensors
-
-# What people call the state dict inside a checkpoint's dict.
-STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model", "net")
 
 
 def main(args):
@@ -84,66 +82,12 @@ def read_checkpoint(path):
     """
     with open(path, "rb"):  # a missing file is reported before torch is asked for
         pass
-    arrays = read_safetensors(path) if path.endswith(".safetensors") else _read_torch(path)
+    arrays = read_safetensors(path) if path.endswith(".safetensors") else read_torch(path)
     return {name: _widen(array) for name, array in arrays.items()}
-
-
-def _read_torch(path):
-    try:
-        import torch
-    except ImportError:
-        raise UserError(
-            f"{path}: the package torch, which reads it, is not installed; "
-            "pip install torch --index-url https://download.pytorch.org/whl/cpu"
-        ) from None
-    import pickle
-
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        name = re.search(r"GLOBAL (\S+)", str(error))
-        if name is None:
-            raise _broken(path, error) from None
-        raise UserError(
-            f"{path}: want a state dict, got a pickle that calls {name[1]}, which was not run; "
-            "if it is a whole model and you trust where it is from, make a state dict of it: "
-            f"`model = torch.load({path!r}, map_location='cpu', weights_only=False)` and "
-            "`torch.save(model.state_dict(), 'state_dict.pth')`"
-        ) from None
-    except OSError:
-        raise
-    except Exception as error:  # a broken file can raise anything
-        raise _broken(path, error) from None
-
-    state = checkpoint
-    if isinstance(checkpoint, dict):
-        state = next((checkpoint[key] for key in STATE_DICT_KEYS if key in checkpoint), checkpoint)
-    if not isinstance(state, dict):
-        raise UserError(
-            f"{path}: want a state dict, got a {type(state).__name__}; "
-            "save model.state_dict() instead"
-        )
-    arrays = {}
-    for name, tensor in state.items():
-        if not isinstance(tensor, torch.Tensor):
-            raise UserError(
-                f"{path}: want a state dict, got a {type(tensor).__name__} under {name!r}; "
-                f"give a dict of tensors, bare or under one of {', '.join(STATE_DICT_KEYS)}"
-            )
-        # NumPy knows no bfloat16.
-        arrays[name] = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
-    return arrays
 
 
 def _widen(array):
     return array.astype(np.float32) if array.dtype.kind == "f" else array
-
-
-def _broken(path, error):
-    return UserError(
-        f"{path}: want a complete PyTorch checkpoint, could not read it ({first_line(error)}); "
-        "download it again"
-    )
 
 
 # torch's name within `features` (or the head) -> Paddle's within `densenet121`. The reference

@@ -45,9 +45,10 @@ def parse_args():
     command_line.add_size_arguments(network)
     network.add_argument(
         "--precision",
-        choices=["fp32", "bf16", "fp16"],
+        choices=["fp32", "tf32", "bf16", "fp16"],
         default="fp32",
-        help="of the backbone; fp16 needs a GPU, bf16 a GPU or a processor with AVX512-BF16 or AMX",
+        help="of the backbone; tf32 and fp16 need a GPU, bf16 a GPU or a processor with "
+        "AVX512-BF16 or AMX",
     )
     saved = parser.add_argument_group("instead of a network")
     saved.add_argument(
@@ -98,6 +99,8 @@ def parse_args():
     args = parser.parse_args()
     if args.boxes and (args.predictions or args.compare):
         parser.error("--boxes needs a network for the heat maps: give --weights alone")
+    if args.precision == "tf32":
+        command_line.allow_tf32(parser, "--precision tf32")
     return args
 
 

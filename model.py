@@ -58,9 +58,12 @@ class CheXNet(nn.Layer):
         except (OSError, RuntimeError) as error:
             if not pretrained:
                 raise
+            address, _ = paddle.vision.models.densenet.model_urls["densenet121"]
+            path = os.path.join(paddle.utils.download.WEIGHTS_HOME, os.path.basename(address))
+            wrong = f": {path} has another MD5 than Paddle's file" if os.path.exists(path) else ""
             raise UserError(
                 f"--pretrained imagenet: want Paddle's ImageNet weights, could not download them "
-                f"({first_line(error)}); see pretrained_models/README.md for doing it "
+                f"({first_line(error)}{wrong}); see pretrained_models/README.md for doing it "
                 "by hand, or start elsewhere with --weights FILE or --pretrained none"
             ) from None
         features = self.densenet121.out.weight.shape[0]

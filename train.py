@@ -82,7 +82,7 @@ def parse_args():
         default=10,
         help="stop after so many epochs without a better --monitor",
     )
-    half = parser.add_argument_group("half precision (GPU)")
+    half = parser.add_argument_group("precision (GPU)")
     half.add_argument(
         "--amp",
         choices=["off", "O1", "O2"],
@@ -94,6 +94,11 @@ def parse_args():
         choices=["float16", "bfloat16"],
         default="float16",
         help="type of the cast operators; float16 comes with a loss scaler",
+    )
+    half.add_argument(
+        "--tf32",
+        action="store_true",
+        help="let float32 be TF32 on Ampere and later: faster, with 10 bits of 23",
     )
     output = parser.add_argument_group("output")
     output.add_argument("--save-dir", default="save", help="folder for weights and checkpoints")
@@ -111,7 +116,10 @@ def parse_args():
     output.add_argument("--log-dir", default="logs", help="folder for a copy of what is printed")
     output.add_argument("--log-freq", type=positive_int, default=10, help="steps between lines")
     output.add_argument("--visualdl", help="folder for VisualDL's scalars (pip install visualdl)")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.tf32:
+        command_line.allow_tf32(parser, "--tf32")
+    return args
 
 
 if __name__ == "__main__":
@@ -125,6 +133,7 @@ from model import CheXNet, LogLoss, load_weights
 from runtime.batches import EpochSampler, FilmLoader
 from runtime.devices import is_first_rank, print_once, set_device
 from runtime.files import UserError, sha256, write_json
+from runtime.precision import check_precision, current_float32_kind
 from runtime.versions import commit, versions
 from training.callbacks import (
     BestModel,
@@ -144,7 +153,7 @@ from training.recipe import half_precision, make_optimizer
 FIXED = (
     *("train_sha256", "val_sha256", "seed", "batch_size", "ranks", "resize", "crop_size"),
     *("learning_rate", "lr_schedule", "decay_epochs", "decay_factor", "monitor", "amp"),
-    "amp_dtype",
+    *("amp_dtype", "tf32"),
 )
 
 
@@ -153,6 +162,10 @@ def main(args):
     device = set_device(args.device, args.autotune)
     if args.amp != "off" and device == "cpu":
         raise UserError(f"--amp {args.amp}: Paddle has half precision on GPUs alone; use off")
+    if args.amp != "off":
+        check_precision(f"--amp {args.amp} --amp-dtype {args.amp_dtype}", args.amp_dtype)
+    if args.tf32:
+        check_precision("--tf32", "tf32")
     paddle.seed(args.seed)
     ranks = paddle.distributed.get_world_size()
     train_set, train_loader, val_loader = load_data(args)
@@ -199,6 +212,7 @@ def main(args):
     config = {
         **vars(args),
         "device": device,
+        "tf32": current_float32_kind() == "tf32",
         "ranks": ranks,
         "train_sha256": sha256(args.train_list),
         "val_sha256": sha256(args.val_list),

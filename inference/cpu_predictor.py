@@ -10,8 +10,12 @@ from paddle import nn
 from model import normalize
 
 
+class NoEngine(Exception):
+    """This Paddle was built without an engine of Paddle Inference."""
+
+
 class CPUPredictor(nn.Layer):
-    """CheXNet through a Paddle Inference predictor: OpenVINO, or oneDNN where Paddle lacks it.
+    """CheXNet through a Paddle Inference predictor: OpenVINO or oneDNN.
 
     A layer like the network it was made from, so that `TenCrop` and `paddle.Model` take it.
 
@@ -19,23 +23,25 @@ class CPUPredictor(nn.Layer):
         network: a `CheXNet`; later changes of its weights are not seen.
         size: side of the images, pixels.
         precision: "fp32", or "bf16" on a processor that `has_bfloat16`.
+        engine: "openvino" or "onednn"; None: OpenVINO where this Paddle says that it has it.
 
-    Attributes:
-        engine: "openvino" or "onednn".
+    Raises:
+        NoEngine: this Paddle lacks the engine.
+        Exception: of any type, from Paddle's C++ side, where the engine does not run.
     """
 
     # Images at a time: few enough for the largest activations to stay in the cache (measured by
     # `make bench`).
     chunk = 2
 
-    def __init__(self, network, size=224, precision="fp32"):
+    def __init__(self, network, size=224, precision="fp32", engine=None):
         super().__init__()
         from paddle import inference
 
         self.network = network
-        has_openvino = hasattr(inference.Config, "enable_openvino_engine")
-        self.engine = "openvino" if has_openvino and _saves_older_programs() else "onednn"
-        with tempfile.TemporaryDirectory() as folder:
+        self.engine = engine or ("openvino" if _may_have_openvino() else "onednn")
+        # Windows removes no file that is in use.
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             _save(network, os.path.join(folder, "network"), size)
             (program,) = (
                 os.path.join(folder, name)
@@ -47,20 +53,13 @@ class CPUPredictor(nn.Layer):
             config.disable_glog_info()
             config.set_optim_cache_dir(folder)  # OpenVINO's, else ./__cache__ of 28 MB a run
             config.set_cpu_math_library_num_threads(os.cpu_count())
-            if self.engine == "openvino":
-                kind = inference.PrecisionType
-                config.enable_openvino_engine(
-                    kind.Bfloat16 if precision == "bf16" else kind.Float32
-                )
-            else:
-                config.enable_mkldnn()
-                config.set_mkldnn_cache_capacity(4)  # a whole chunk and a last one, and some
-                if precision == "bf16":
-                    config.enable_mkldnn_bfloat16()
+            (_set_openvino if self.engine == "openvino" else _set_onednn)(config, precision)
             self._predictor = inference.create_predictor(config)
         predictor = self._predictor
         self._input = predictor.get_input_handle(predictor.get_input_names()[0])
         self._output = predictor.get_output_handle(predictor.get_output_names()[0])
+        # What does not run is found out here, not at the first film.
+        self.features(paddle.zeros([self.chunk, 3, size, size]))
 
     def forward(self, images):
         """Return probabilities float32 `[N, C]`, for images as `CheXNet.forward` takes them."""
@@ -114,13 +113,34 @@ def _save(network, path, size):
             network.train()
 
 
-def _saves_older_programs():
-    """Tell whether this process saves and runs programs as Paddle 2 did, as `environment` asks.
+def _may_have_openvino():
+    """Tell whether OpenVINO may run here. The wheels for macOS and Windows claim it and lack it.
 
-    OpenVINO takes effect on those alone; with the newer format Paddle falls back in silence.
+    It takes effect on programs saved as Paddle 2 did (`runtime.environment` asks for that) alone;
+    with the newer format Paddle falls back in silence.
     """
     flag = "FLAGS_enable_pir_api"
-    return flag in paddle.base.core.globals() and not paddle.get_flags([flag])[flag]
+    saves_older_programs = flag in paddle.base.core.globals() and not paddle.get_flags([flag])[flag]
+    return saves_older_programs and hasattr(paddle.inference.Config, "enable_openvino_engine")
+
+
+def _set_openvino(config, precision):
+    if not _may_have_openvino():
+        raise NoEngine
+    kind = paddle.inference.PrecisionType
+    config.enable_openvino_engine(kind.Bfloat16 if precision == "bf16" else kind.Float32)
+    if not config.openvino_engine_enabled():
+        raise NoEngine
+
+
+def _set_onednn(config, precision):
+    config.enable_mkldnn()
+    if not config.mkldnn_enabled():
+        raise NoEngine
+    if hasattr(config, "set_mkldnn_cache_capacity"):  # not on macOS
+        config.set_mkldnn_cache_capacity(4)  # a whole chunk and a last one, and some
+    if precision == "bf16":
+        config.enable_mkldnn_bfloat16()
 
 
 def has_bfloat16():

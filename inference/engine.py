@@ -4,9 +4,11 @@ import sys
 
 import paddle
 
-from inference.cpu_predictor import CPUPredictor, has_bfloat16
+from inference.cpu_predictor import CPUPredictor, NoEngine, has_bfloat16
 from model import AutoCast, CheXNet, load_weights
-from runtime.files import UserError
+from runtime.devices import print_once
+from runtime.files import UserError, first_line
+from runtime.precision import check_precision, current_float32_kind
 
 HALF_PRECISION = {"bf16": "bfloat16", "fp16": "float16"}
 
@@ -19,7 +21,7 @@ def load_network(path, size=224):
         size: side of the images, pixels.
 
     Returns:
-        A `CheXNet` on a GPU, a `CPUPredictor` of one on a CPU; both have `features`, `classify` and
+        A `CheXNet`, or on a CPU a `CPUPredictor` of one; both have `features`, `classify` and
         `class_maps`.
 
     Raises:
@@ -28,7 +30,7 @@ def load_network(path, size=224):
     network = CheXNet()
     load_weights(network, path)
     network.eval()
-    return CPUPredictor(network, size) if paddle.get_device() == "cpu" else network
+    return run_on_cpu(network, size)[0] if paddle.get_device() == "cpu" else network
 
 
 def choose_engine(network, size, precision="fp32"):
@@ -37,25 +39,54 @@ def choose_engine(network, size, precision="fp32"):
     Args:
         network: a `CheXNet`.
         size: side of the images, pixels.
-        precision: "fp32", "bf16" or "fp16".
+        precision: "fp32", "tf32", "bf16" or "fp16".
 
     Returns:
         layer: takes what `network` takes.
-        precision: what it computes in: "fp32" where a processor has no bfloat16.
+        precision: what it computes in: "fp32" where a processor has no bfloat16, "tf32" where
+            NVIDIA_TF32_OVERRIDE is set otherwise than `runtime.environment` does.
         engine: "dygraph", "openvino" or "onednn".
 
     Raises:
-        UserError: fp16 on a CPU.
+        UserError: the device lacks the precision.
     """
     if paddle.get_device() != "cpu":
         dtype = HALF_PRECISION.get(precision)
-        return (AutoCast(network, dtype) if dtype else network), precision, "dygraph"
-    if precision == "fp16":
-        raise UserError("--precision fp16: a CPU has fp32 and bf16 alone; use one of them or a GPU")
+        if precision != "fp32":
+            check_precision(f"--precision {precision}", dtype or precision)
+        if dtype:
+            return AutoCast(network, dtype), precision, "dygraph"
+        return network, current_float32_kind(), "dygraph"
+    if precision in ("fp16", "tf32"):
+        raise UserError(
+            f"--precision {precision}: a CPU has fp32 and bf16 alone; use one of them or a GPU"
+        )
     if precision == "bf16" and not has_bfloat16():
         print("this processor has no AVX512-BF16 or AMX: computing in fp32", file=sys.stderr)
         precision = "fp32"
-    predictor = CPUPredictor(network, size, precision)
-    if predictor.engine != "openvino":
-        print("this Paddle has no OpenVINO engine: using oneDNN", file=sys.stderr)
-    return predictor, precision, predictor.engine
+    layer, engine = run_on_cpu(network, size, precision)
+    return layer, "fp32" if engine == "dygraph" else precision, engine
+
+
+def run_on_cpu(network, size, precision="fp32"):
+    """Return a network as fast as this Paddle runs it on a CPU, and the engine's name.
+
+    Each engine that is tried in vain is a line on stderr; dygraph computes in fp32 alone.
+
+    Args:
+        network, size, precision: as `CPUPredictor`.
+    """
+    for engine, name, instead in (
+        ("openvino", "OpenVINO", "oneDNN"),
+        ("onednn", "oneDNN", "dygraph in fp32, which is slower"),
+    ):
+        try:
+            return CPUPredictor(network, size, precision, engine), engine
+        except NoEngine:
+            print_once(f"this Paddle has no {name} engine: using {instead}", file=sys.stderr)
+        except Exception as error:  # Paddle's C++ side raises what it likes
+            print_once(
+                f"the {name} engine does not run ({first_line(error)}): using {instead}",
+                file=sys.stderr,
+            )
+    return network, "dygraph"

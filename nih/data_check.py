@@ -1,6 +1,5 @@
 """Comparing a data folder with what is known of ChestX-ray14."""
 
-import concurrent.futures
 import hashlib
 import json
 import os
@@ -10,7 +9,7 @@ import numpy as np
 from dataset import CLASS_NAMES, list_films, patient, read_film, read_label_list
 from nih.annotations import read_data_entry
 from nih.sources import LABELS
-from runtime.batches import end_with_parent
+from runtime.batches import film_pool
 from runtime.files import UserError, sha256
 from runtime.progress import progress_bar
 
@@ -94,9 +93,7 @@ def check(data_dir, paths, workers):
 def _broken(paths, workers):
     """Return an error text for each film that cannot be read."""
     with (
-        concurrent.futures.ProcessPoolExecutor(
-            workers, initializer=end_with_parent, initargs=(os.getpid(),)
-        ) as pool,
+        film_pool(workers) as pool,
         progress_bar(pool.map(_problem, paths, chunksize=16), total=len(paths), unit="film") as bar,
     ):
         return [problem for problem in bar if problem]

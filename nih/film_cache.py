@@ -1,6 +1,5 @@
 """Writing the cache of resized films that `dataset.FilmCache` reads."""
 
-import concurrent.futures
 import hashlib
 import json
 import os
@@ -8,7 +7,7 @@ import os
 import numpy as np
 
 from dataset import FilmCache, film_state, read_film
-from runtime.batches import end_with_parent
+from runtime.batches import film_pool
 from runtime.files import UserError, write_whole
 from runtime.progress import progress_bar
 
@@ -29,7 +28,8 @@ def write_cache(data_dir, paths, resize, workers):
         workers: number of processes.
 
     Raises:
-        UserError: a film is broken or not square.
+        UserError: a film is broken or not square; or another process has the earlier cache open,
+            and this is Windows.
     """
     cache = FilmCache(data_dir, resize)
     folder = cache.folder
@@ -37,6 +37,7 @@ def write_cache(data_dir, paths, resize, workers):
     if cache.rows(paths)[0] is not None:
         print(f"{folder} is up to date: {len(paths)} films, {size:.1f} GB")
         return
+    del cache  # Windows replaces no file that is mapped into memory
     os.makedirs(folder, exist_ok=True)
     index = {
         "version": FilmCache.VERSION,
@@ -53,9 +54,7 @@ def write_cache(data_dir, paths, resize, workers):
     else:
         films = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
     with (
-        concurrent.futures.ProcessPoolExecutor(
-            workers, initializer=end_with_parent, initargs=(os.getpid(),)
-        ) as pool,
+        film_pool(workers) as pool,
         progress_bar(total=len(paths), initial=done, unit="film") as bar,
     ):
         for start in range(done, len(paths), ROWS_A_NOTE):
@@ -70,7 +69,14 @@ def write_cache(data_dir, paths, resize, workers):
     # An index of the earlier films would describe rows that are gone.
     if os.path.exists(os.path.join(folder, "index.json")):
         os.remove(os.path.join(folder, "index.json"))
-    os.replace(partial, os.path.join(folder, "films.npy"))
+    target = os.path.join(folder, "films.npy")
+    try:
+        os.replace(partial, target)
+    except PermissionError:
+        raise UserError(
+            f"{target}: want to replace it, but another process has it open; end the training or "
+            "evaluation that reads it, then run this again: no film is lost"
+        ) from None
     with write_whole(os.path.join(folder, "index.json"), "w") as file:
         json.dump(index, file)
     os.remove(progress)

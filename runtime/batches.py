@@ -1,5 +1,6 @@
 """Batches of films: their order, the processes that read them, and errors on the way."""
 
+import concurrent.futures
 import functools
 import os
 import signal
@@ -90,7 +91,7 @@ def _shared_memory_holds(dataset, films):
     """
     try:
         disk = os.statvfs("/dev/shm")
-    except OSError:
+    except (OSError, AttributeError):  # macOS, Windows
         return True
     free = disk.f_bavail * disk.f_frsize
     try:
@@ -115,6 +116,14 @@ def end_with_parent(parent):
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def film_pool(workers):
+    """Return a pool of processes to read films in; they end with this one."""
+    # Windows cannot wait for more than 61.
+    return concurrent.futures.ProcessPoolExecutor(
+        min(workers, 61), initializer=end_with_parent, initargs=(os.getpid(),)
+    )
 
 
 def _begin_worker(parent, worker):

@@ -9,7 +9,7 @@ import importlib.util
 import os
 import sys
 
-from runtime import environment  # noqa: F401  (before Paddle)
+from runtime import environment  # before Paddle
 from runtime.files import UserError
 
 # What the requirements files install, by the names they are imported by.
@@ -116,8 +116,9 @@ METAVARS = {positive_int: "N", natural_int: "N", positive_float: "X", int_list: 
 
 def default_workers():
     """Return how many processes read films by default: one for each core this process may use."""
-    has_affinity = hasattr(os, "sched_getaffinity")  # Linux alone
-    return min(8, len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count())
+    if not hasattr(os, "sched_getaffinity"):
+        return 0  # macOS, Windows: Paddle reads in the main process there
+    return min(8, len(os.sched_getaffinity(0)))
 
 
 def add_data_arguments(parser):
@@ -162,6 +163,12 @@ def add_autotune_argument(parser):
         action="store_true",
         help="let Paddle try cuDNN's algorithms and data layouts in the first steps (GPU)",
     )
+
+
+def allow_tf32(parser, option):
+    """Let a GPU compute in TF32, for an option that says so: call it before Paddle is imported."""
+    if not environment.allow_tf32():
+        parser.error(f"{option}: NVIDIA_TF32_OVERRIDE=0 in the environment forbids it; unset it")
 
 
 def add_split_argument(parser):

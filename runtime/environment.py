@@ -25,6 +25,18 @@ if processor_vendor() == "AuthenticAMD":
 # Paddle Inference's OpenVINO engine works on the older program format alone (see cpu_predictor).
 os.environ.setdefault("FLAGS_enable_pir_api", "0")
 
+# On Ampere and later, NVIDIA's libraries compute float32 in TF32 unless told not to.
+_TF32_OF_USER = os.environ.get("NVIDIA_TF32_OVERRIDE")
+os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
+
+
+def allow_tf32():
+    """Leave TF32 to NVIDIA's libraries; return False where the user has switched it off."""
+    if _TF32_OF_USER is None:
+        os.environ.pop("NVIDIA_TF32_OVERRIDE", None)
+    return _TF32_OF_USER != "0"
+
+
 # Hide the notes of Paddle's C++ side; warnings and errors still show.
 os.environ.setdefault("GLOG_minloglevel", "1")
 

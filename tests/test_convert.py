@@ -1,5 +1,7 @@
 import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import paddle
@@ -29,7 +31,9 @@ def old_spelling(name):
     return re.sub(r"(denselayer\d+\.(?:norm|conv))(\d)", r"\1.\2", name)
 
 
-def rewritten(state, prefix="", old=False, half=False, plain_head=False, counters=True):
+def rewritten(
+    state, prefix="", old=False, half=False, plain_head=False, counters=True, parameters=False
+):
     """A state dict as other projects keep it."""
     new = {}
     for name, tensor in state.items():
@@ -37,6 +41,8 @@ def rewritten(state, prefix="", old=False, half=False, plain_head=False, counter
             continue
         if half and tensor.is_floating_point():
             tensor = tensor.half()
+        if parameters and tensor.is_floating_point():
+            tensor = torch.nn.Parameter(tensor)
         if plain_head:
             name = name.replace("classifier.0.", "classifier.")
         new[prefix + (old_spelling(name) if old else name)] = tensor
@@ -55,6 +61,7 @@ FORMATS = {
     ),
     "today's torchvision": ({"plain_head": True}, {}),
     "bare": ({}, {}),
+    "parameters": ({"parameters": True}, {}),
     "another prefix": ({"prefix": "net.backbone."}, {"wrap": "model_state_dict"}),
     "safetensors": ({}, {"safetensors": True}),
     "half safetensors": ({"half": True}, {"safetensors": True}),
@@ -97,6 +104,49 @@ def test_every_known_format_predicts_the_same_after_conversion(
         difference = np.abs(network(paddle.to_tensor(films)).numpy() - expected).max()
     print(f"largest difference: {difference:.1e}")
     assert difference <= 1e-5
+
+
+# The second of the two fails where both are built for CUDA (Paddle issue 56812).
+NEVER_BOTH = """
+import sys
+
+class NeverBoth:
+    def find_spec(name, path=None, target=None):
+        if {"paddle": "torch", "torch": "paddle"}.get(name) in sys.modules:
+            raise ImportError('generic_type: type "_gpuDeviceProperties" is already registered!')
+
+sys.meta_path.insert(0, NeverBoth)
+"""
+
+
+def test_paddle_and_torch_are_never_in_one_process(script, tmp_path, torch_net):
+    (tmp_path / "sitecustomize.py").write_text(NEVER_BOTH)
+    torch.save(torch_net.state_dict(), tmp_path / "w.pth")
+    words = tmp_path / "w.pth", tmp_path / "w.pdparams"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    together = [sys.executable, "-c", "import paddle, torch"]
+    result = subprocess.run(together, env=environment, capture_output=True, text=True)
+    assert "_gpuDeviceProperties" in result.stderr
+    result = script("convert_torch_weights.py", *words, env=environment)
+    assert result.returncode == 0, result.stderr
+    assert "converted 606 of 727 tensors" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("raise ImportError('libcudart.so.12: no such file')", "does not load (libcudart.so.12"),
+        ("import os; os._exit(9)", "the process that reads it with torch ended with status 9"),
+    ],
+)
+def test_a_torch_that_does_not_load_is_not_a_missing_one(fails, tmp_path, content, message):
+    (tmp_path / "torch.py").write_text(content)
+    (tmp_path / "w.pth").touch()
+    error = fails(
+        *("convert_torch_weights.py", tmp_path / "w.pth", tmp_path / "w.pdparams"),
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert message in error
 
 
 def test_a_square_head_is_transposed_by_rule_and_not_by_shape():
@@ -155,6 +205,7 @@ BAD_STATES = {
         "the same tensor twice",
     ),
     "a number among the tensors": (lambda s: s.update(epoch=3), "a int under 'epoch'"),
+    "a number for a name": (lambda s: s.update({3: torch.zeros(1)}), "a Tensor under 3"),
 }
 
 

@@ -15,11 +15,13 @@ import threading
 import time
 
 import numpy as np
+import paddle
 import pytest
 from conftest import ROOT, link_films, tree
 
 from dataset import CLASS_NAMES, read_label_list
 from evaluation.predictions_csv import read_predictions
+from model import CheXNet, read_weights
 from nih import download
 from nih.download import fetch
 from runtime.files import UserError
@@ -390,3 +392,82 @@ def test_check_finds_what_is_wrong(script, phantoms, tmp_path):
     ]
     assert broken in problems[2] and "does not decode" in problems[2]
     assert result.stdout.splitlines()[-1] == "3 problems"
+
+
+WEIGHTS = "DenseNet121_pretrained.pdparams"
+
+
+@pytest.fixture(scope="module")
+def imagenet():
+    """A file of the form of Paddle's ImageNet weights: its content, and its tensors by name."""
+    paddle.seed(11)
+    network = paddle.vision.models.densenet121()
+    for tensor in network.state_dict().values():
+        tensor.set_value(tensor.numpy() + 0.01)  # no batch norm at its start, 0 or 1
+    buffer = io.BytesIO()
+    paddle.save(network.state_dict(), buffer)
+    return buffer.getvalue(), {k: t.numpy() for k, t in network.state_dict().items()}
+
+
+@pytest.fixture
+def from_imagenet(server, imagenet, phantoms, tmp_path):
+    """The words that make train.py fetch its start from the server, with an empty home."""
+    server.files[WEIGHTS] = imagenet[0]
+    words = ["train.py", "--data-dir", phantoms, "--resize", 72, "--crop-size", 64, "--epochs", 1]
+    words += ["--batch-size", 12, "--save-dir", tmp_path / "save", "--log-dir", tmp_path / "logs"]
+    md5 = hashlib.md5(imagenet[0]).hexdigest()
+    env = {**os.environ, "HOME": str(tmp_path), "no_proxy": "127.0.0.1"}
+    return ["tests/imagenet_from.py", f"{server.base}/{WEIGHTS}", md5, *words], env
+
+
+def test_a_backbone_from_imagenet_is_the_file_s_and_its_head_is_new(
+    server, imagenet, tmp_path, monkeypatch
+):
+    content, tensors = imagenet
+    server.files[WEIGHTS] = content
+    address = f"{server.base}/{WEIGHTS}", hashlib.md5(content).hexdigest()
+    monkeypatch.setitem(paddle.vision.models.densenet.model_urls, "densenet121", address)
+    monkeypatch.setattr(paddle.utils.download, "WEIGHTS_HOME", str(tmp_path))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    state = CheXNet(pretrained=True).state_dict()
+    head = {"out.weight", "out.bias"}
+    assert len(tensors.keys() - head) == 604 and head < tensors.keys()
+    for name in tensors.keys() - head:
+        np.testing.assert_array_equal(state[f"densenet121.{name}"].numpy(), tensors[name])
+    assert state["densenet121.out.0.weight"].shape == [1024, 14]
+    assert (tmp_path / WEIGHTS).read_bytes() == content
+
+
+@pytest.mark.slow
+def test_training_starts_from_imagenet_and_fetches_it_once(
+    script, server, imagenet, from_imagenet, tmp_path
+):
+    words, env = from_imagenet
+    # Adam moves no parameter by more than about its rate in a step: they stay the file's.
+    result = script(*words, "--learning-rate", 1e-12, env=env)
+    assert result.returncode == 0, result.stderr
+    state = read_weights(str(tmp_path / "save" / "best_model.pdparams"))
+    for name, expected in imagenet[1].items():
+        if not name.startswith("out.") and not name.endswith(("_mean", "_variance")):
+            np.testing.assert_allclose(state[f"densenet121.{name}"], expected, atol=1e-9)
+    assert state["densenet121.out.0.weight"].shape == (1024, 14)
+    assert len(server.requests) == 1
+    result = script(*words, "--save-dir", tmp_path / "again", env=env)
+    assert result.returncode == 0 and len(server.requests) == 1, result.stderr
+
+
+@pytest.mark.parametrize("trick", ["cut", "wrong digest"])
+def test_imagenet_weights_that_come_cut_or_wrong_are_one_error_line(
+    fails, server, from_imagenet, tmp_path, trick
+):
+    words, env = from_imagenet
+    if trick == "cut":
+        server.tricks[WEIGHTS] = ["cut"] * 9
+    else:
+        server.files[WEIGHTS] = b"<html>log in to the network first</html>"
+    error = fails(*words, env=env)
+    assert "error: --pretrained imagenet: want Paddle's ImageNet weights, could not " in error
+    path = tmp_path / ".cache" / "paddle" / "hapi" / "weights" / WEIGHTS
+    assert (f"{path} has another MD5" in error) == (trick == "wrong digest")
+    assert len(server.requests) == 3  # Paddle's attempts
+    assert not (tmp_path / "save").exists()

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from convert_torch_weights import convert, read_checkpoint
+from convert_torch_weights import convert
 from dataset import read_film, read_label_list
 from model import CheXNet, read_weights
 from runtime.files import UserError
+from runtime.torch_checkpoint import load_torch
 from runtime.untrusted_files import read_pickle, read_safetensors
 
 torch = pytest.importorskip("torch")
@@ -119,7 +120,7 @@ NETWORK = CheXNet()
 @given(st.one_of(broken(torch_file(True)), broken(torch_file(False)), st.binary(max_size=200)))
 def test_torch_checkpoints(content):
     def converted(path):
-        return convert(read_checkpoint(path), NETWORK, path)
+        return convert(load_torch(path), NETWORK, path)  # read_torch starts a process for each
 
     read(converted, content, ".pth.tar")
 
