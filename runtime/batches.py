@@ -10,6 +10,7 @@ import time
 import numpy as np
 import paddle
 
+from runtime.environment import ranks_here
 from runtime.files import UserError
 
 
@@ -84,7 +85,7 @@ class FilmLoader(paddle.io.DataLoader):
 
 
 def _shared_memory_holds(dataset, films):
-    """Tell whether /dev/shm has room for so many films; print a note if not.
+    """Tell whether this rank's share of /dev/shm has room for so many films; print a note if not.
 
     A container has 64 MB of it by default. Where it is full, Paddle ends with a bus error.
     """
@@ -92,7 +93,7 @@ def _shared_memory_holds(dataset, films):
         disk = os.statvfs("/dev/shm")
     except OSError:
         return True
-    free = disk.f_bavail * disk.f_frsize
+    free = disk.f_bavail * disk.f_frsize // ranks_here()
     try:
         need = films * dataset[0][0].nbytes
     except UserError:

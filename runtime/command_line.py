@@ -9,7 +9,7 @@ import importlib.util
 import os
 import sys
 
-from runtime import environment  # noqa: F401  (before Paddle)
+from runtime.environment import ranks_here  # before Paddle
 from runtime.files import UserError
 
 # What the requirements files install, by the names they are imported by.
@@ -115,9 +115,13 @@ METAVARS = {positive_int: "N", natural_int: "N", positive_float: "X", int_list: 
 
 
 def default_workers():
-    """Return how many processes read films by default: one for each core this process may use."""
+    """Return how many processes read films by default: one for each core this process may use.
+
+    The ranks of a job on this machine share its cores.
+    """
     has_affinity = hasattr(os, "sched_getaffinity")  # Linux alone
-    return min(8, len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count())
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count()
+    return min(8, max(1, cores // ranks_here()))
 
 
 def add_data_arguments(parser):

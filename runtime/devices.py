@@ -1,8 +1,12 @@
 """The device that Paddle computes on, and this process among several."""
 
+import os
+
 import paddle
 
 from runtime.files import UserError
+
+BACKEND = "PADDLE_DISTRI_BACKEND"  # how ranks talk: set by Paddle's launchers
 
 
 def set_device(name, autotune=False):
@@ -13,8 +17,16 @@ def set_device(name, autotune=False):
         autotune: turn on `paddle.incubate.autotune` for kernels and layout.
 
     Raises:
-        UserError: a GPU was asked for and this machine or this Paddle has none.
+        UserError: a GPU was asked for and this machine or this Paddle has none, or the ranks talk
+            over gloo, which knows the CPU alone.
     """
+    if paddle.distributed.get_world_size() > 1 and os.environ.get(BACKEND) == "gloo":
+        if name == "gpu":
+            raise UserError(
+                "--device gpu: the ranks talk over gloo, which knows the CPU alone; "
+                "start them without --backend gloo, or use --device cpu"
+            )
+        name = "cpu"
     has_gpu = paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
     if name == "gpu" and not has_gpu:
         raise UserError(
