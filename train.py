@@ -7,7 +7,6 @@ prints `paddle.Model`'s lines, also into logs/, and leaves save/best_model.pdpar
     step  10/614 - loss: 0.1650 - AUROC_Atelectasis: 0.5343 - ... - AUROC_avg: 0.5401 - 3s/step
 """
 
-import contextlib
 import json
 import os
 import textwrap
@@ -205,7 +204,7 @@ def main(args):
         **versions(),
         "commit": commit(),
     }
-    with log_file(args.log_dir) if is_first_rank() else contextlib.nullcontext() as log:
+    with log_file(args.log_dir) as log:
         print_once(shown(config))
         print_once(f"films come from {train_set.source}")
         if found:

@@ -145,13 +145,22 @@ class SkippedSteps(paddle.callbacks.Callback):
 
     def __init__(self, run):
         super().__init__()
-        self.run, self.before = run, None
+        self.run = run
+
+    def on_train_begin(self, logs=None):
+        # `paddle.Model` makes the scaler in its first step; there is one where a run goes on.
+        scaler = getattr(self.model, "_scaler", None)
+        self.before = self._state(scaler) if scaler else (0, math.inf)
+
+    @staticmethod
+    def _state(scaler):
+        state = scaler.state_dict()
+        return int(state["incr_count"]), float(np.ravel(state["scale"])[0])
 
     def on_train_batch_end(self, step, logs=None):
-        state = self.model._scaler.state_dict()
-        now = int(state["incr_count"]), float(np.ravel(state["scale"])[0])
+        now = self._state(self.model._scaler)
         # After a good step the count of good steps grows, or starts anew at a larger scale.
-        if self.before is not None and now[0] <= self.before[0] and now[1] <= self.before[1]:
+        if now[0] <= self.before[0] and now[1] <= self.before[1]:
             self.run.skipped += 1
         self.before = now
 
