@@ -137,6 +137,7 @@ from training.callbacks import (
 )
 from training.checkpoints import Checkpoints, Run, find_checkpoints
 from training.log_file import log_file
+from training.ranks import check_same_checkpoint
 from training.recipe import half_precision, make_optimizer
 
 # Options that decide what is learnt: a run goes on with the same ones. --epochs may grow.
@@ -161,6 +162,8 @@ def main(args):
             f"{args.save_dir}: want a folder without checkpoints, got {len(found)} of an earlier "
             "run; go on with it (--resume), or give another --save-dir"
         )
+    if args.resume:
+        check_same_checkpoint(found[-1] if found else None, args.save_dir)
     network = start(args, found)
     optimizer, schedule = make_optimizer(
         network, args.learning_rate, args.lr_schedule, args.decay_epochs, args.decay_factor

@@ -10,6 +10,7 @@ import paddle
 from model import save_state
 from runtime.devices import is_first_rank, print_once
 from runtime.files import UserError, first_line
+from training.ranks import largest
 
 
 class Upkeep(paddle.callbacks.Callback):
@@ -126,10 +127,11 @@ class FiniteLoss(paddle.callbacks.Callback):
 
     def on_train_batch_end(self, step, logs=None):
         loss = float(np.ravel(logs["loss"])[0])
-        if not math.isfinite(loss):
+        if largest(not math.isfinite(loss)):  # one rank's reaches all ranks' weights
+            got = "NaN or infinity on another rank" if math.isfinite(loss) else loss
             raise UserError(
                 f"epoch {self.run.epoch + 1}, step {self.run.step}: "
-                f"want a finite loss, got {loss}; "
+                f"want a finite loss, got {got}; "
                 f"lower --learning-rate (what {self.save_dir} holds is from before)"
             )
 
