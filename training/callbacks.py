@@ -11,6 +11,7 @@ from model import save_state
 from runtime.devices import is_first_rank, print_once
 from runtime.files import UserError, first_line
 from training.ranks import largest
+from training.recipe import float32_state
 
 
 class Upkeep(paddle.callbacks.Callback):
@@ -193,7 +194,7 @@ class BestModel(paddle.callbacks.Callback):
         if better or (math.isnan(run.best) and not math.isnan(value)):
             run.best, run.waited = value, 0
             if is_first_rank():
-                save_state(self.network.state_dict(), self.path)
+                save_state(float32_state(self.network), self.path)
                 print(f"best {self.monitor} so far: {value:.4f}, saved {self.path}")
             return
         run.waited += 1

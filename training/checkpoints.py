@@ -16,6 +16,7 @@ from runtime.devices import is_first_rank
 from runtime.files import UserError, write_whole
 from runtime.untrusted_files import read_pickle
 from training.ranks import gather_statistics, largest, mean_statistics, set_statistics
+from training.recipe import float32_state
 
 # Seconds after a signal in which further ones say nothing new. Slurm signals every process, and
 # Paddle's launcher each of its ranks three times, 0.2 s apart, one rank after the other.
@@ -96,16 +97,8 @@ class Checkpoints(paddle.callbacks.Callback):
             UserError: a file of it is missing, broken, or of another network.
         """
         name = os.path.join(path, "optimizer.pdopt")
-        state = read_pickle(name)
-        for parameter in filter(lambda p: p.trainable, self.network.parameters()):
-            moment = state.get(f"{parameter.name}_moment1_0") if isinstance(state, dict) else None
-            if list(np.shape(moment)) != list(parameter.shape):
-                raise UserError(
-                    f"{name}: want Adam's moments of {parameter.name}, got none that fit; "
-                    f"remove {path} to go on from the checkpoint before it"
-                )
-        self.optimizer.set_state_dict(state)
-        self._restored = state
+        self._restored = _optimizer_state(name, read_pickle(name), self.network)
+        self.optimizer.set_state_dict(self._restored)
         name = os.path.join(path, "run.pdstate")
         try:
             state = read_pickle(name)
@@ -129,7 +122,7 @@ class Checkpoints(paddle.callbacks.Callback):
         statistics = gather_statistics(self.network)
         if statistics is not None:
             set_statistics(self.network, mean_statistics(statistics))
-        weights = self.network.state_dict()
+        weights = float32_state(self.network)
         self._check_finite(weights)
         if is_first_rank():
             self._write(weights, statistics)
@@ -154,6 +147,9 @@ class Checkpoints(paddle.callbacks.Callback):
             save_state(weights, os.path.join(partial, "weights.pdparams"))
             # Before its first step Paddle 2.6's optimiser does not show the moments it was given.
             state = {**self._restored, **self.optimizer.state_dict()}
+            if "master_weights" in state:  # tensors in a dict in a dict become tuples in the file
+                masters = state["master_weights"].items()
+                state["master_weights"] = {name: tensor.numpy() for name, tensor in masters}
             save_state(state, os.path.join(partial, "optimizer.pdopt"))
             scaler = getattr(self.model, "_scaler", None)
             state = {
@@ -224,3 +220,30 @@ class Checkpoints(paddle.callbacks.Callback):
                 print(f"{name}: saved {last}; --resume goes on from there")
             largest(0)  # a launcher gives the ranks three seconds when the first of them ends
             raise SystemExit(128 + asked)
+
+
+def _optimizer_state(path, state, network):
+    """Check what a file holds of Adam; return it as its `set_state_dict` takes it.
+
+    Weights in half precision have a float32 twin, the master weight, and the moments are its.
+    """
+    state = state if isinstance(state, dict) else {}
+    masters = state.get("master_weights")
+    masters = masters if isinstance(masters, dict) else {}
+    tensors = {}
+    for parameter in filter(lambda p: p.trainable, network.parameters()):
+        name, wanted = parameter.name, []
+        if parameter.dtype != paddle.float32:
+            name = f"{name}_fp32_master_0"
+            wanted.append(masters.get(parameter.name))
+        wanted.append(state.get(f"{name}_moment1_0"))
+        for array in wanted:
+            if list(np.shape(array)) != list(parameter.shape):
+                raise UserError(
+                    f"{path}: want Adam's moments of {parameter.name}, got none that fit; "
+                    f"remove {os.path.dirname(path)} to go on from the checkpoint before it"
+                )
+        if name != parameter.name:
+            tensors[parameter.name] = paddle.to_tensor(wanted[0], "float32")
+            tensors[parameter.name].name = name  # the moments are found by it
+    return {**state, "master_weights": tensors} if tensors else state
