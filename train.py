@@ -7,7 +7,6 @@ prints `paddle.Model`'s lines, also into logs/, and leaves save/best_model.pdpar
     step  10/614 - loss: 0.1650 - AUROC_Atelectasis: 0.5343 - ... - AUROC_avg: 0.5401 - 3s/step
 """
 
-import contextlib
 import json
 import os
 import textwrap
@@ -147,6 +146,7 @@ from training.callbacks import (
 )
 from training.checkpoints import Checkpoints, Run, find_checkpoints
 from training.log_file import log_file
+from training.ranks import check_same_checkpoint
 from training.recipe import half_precision, make_optimizer
 
 # Options that decide what is learnt: a run goes on with the same ones. --epochs may grow.
@@ -175,6 +175,8 @@ def main(args):
             f"{args.save_dir}: want a folder without checkpoints, got {len(found)} of an earlier "
             "run; go on with it (--resume), or give another --save-dir"
         )
+    if args.resume:
+        check_same_checkpoint(found[-1] if found else None, args.save_dir)
     network = start(args, found)
     optimizer, schedule = make_optimizer(
         network, args.learning_rate, args.lr_schedule, args.decay_epochs, args.decay_factor
@@ -219,7 +221,7 @@ def main(args):
         **versions(),
         "commit": commit(),
     }
-    with log_file(args.log_dir) if is_first_rank() else contextlib.nullcontext() as log:
+    with log_file(args.log_dir) as log:
         print_once(shown(config))
         print_once(f"films come from {train_set.source}")
         if found:

@@ -11,6 +11,7 @@ import time
 import numpy as np
 import paddle
 
+from runtime.environment import ranks_here
 from runtime.files import UserError
 
 
@@ -78,14 +79,26 @@ class FilmLoader(paddle.io.DataLoader):
 
     def __iter__(self):
         """Yield batches: tensors of films, uint8 `[N, 1, H, W]`, and labels, float32 `[N, 14]`."""
-        for batch in super().__iter__():
+        for batch in self._start():
             if len(batch) == 1:
                 raise UserError(bytes(batch[0].numpy()).decode())
             yield batch
 
+    def _start(self):
+        """Start reading, in worker processes if there are any; return an iterator of batches."""
+        if not self.num_workers:
+            return super().__iter__()
+        # SIGTERM often goes to the whole process group: Slurm, `timeout` and Paddle's launcher send
+        # it so. The main process answers it, and for that needs its workers: they inherit this.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        try:
+            return super().__iter__()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
 
 def _shared_memory_holds(dataset, films):
-    """Tell whether /dev/shm has room for so many films; print a note if not.
+    """Tell whether this rank's share of /dev/shm has room for so many films; print a note if not.
 
     A container has 64 MB of it by default. Where it is full, Paddle ends with a bus error.
     """
@@ -93,7 +106,7 @@ def _shared_memory_holds(dataset, films):
         disk = os.statvfs("/dev/shm")
     except (OSError, AttributeError):  # macOS, Windows
         return True
-    free = disk.f_bavail * disk.f_frsize
+    free = disk.f_bavail * disk.f_frsize // ranks_here()
     try:
         need = films * dataset[0][0].nbytes
     except UserError:
@@ -128,7 +141,16 @@ def film_pool(workers):
 
 def _begin_worker(parent, worker):
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process to answer
-    end_with_parent(parent)
+    threading.Thread(target=_end_when_told, args=(parent,), daemon=True).start()
+
+
+def _end_when_told(parent):
+    """In a worker that blocks SIGTERM: end when the parent sends it, or is gone."""
+    while os.getppid() == parent:
+        sent = signal.sigtimedwait({signal.SIGTERM}, 0.5)
+        if sent and sent.si_pid == parent:
+            os._exit(0)
+    os._exit(1)
 
 
 class _ErrorsAsItems(paddle.io.Dataset):

@@ -115,10 +115,14 @@ METAVARS = {positive_int: "N", natural_int: "N", positive_float: "X", int_list: 
 
 
 def default_workers():
-    """Return how many processes read films by default: one for each core this process may use."""
+    """Return how many processes read films by default: one for each core this process may use.
+
+    The ranks of a job on this machine share its cores.
+    """
     if not hasattr(os, "sched_getaffinity"):
         return 0  # macOS, Windows: Paddle reads in the main process there
-    return min(8, len(os.sched_getaffinity(0)))
+    cores = len(os.sched_getaffinity(0))
+    return min(8, max(1, cores // environment.ranks_here()))
 
 
 def add_data_arguments(parser):

@@ -7,6 +7,8 @@ import paddle
 
 from runtime.files import UserError
 
+BACKEND = "PADDLE_DISTRI_BACKEND"  # how ranks talk: set by Paddle's launchers
+
 
 def accelerators():
     """Return the devices besides the CPU that Paddle finds, such as ["gpu:0", "gpu:1"].
@@ -27,9 +29,17 @@ def set_device(name, autotune=False):
         autotune: turn on `paddle.incubate.autotune` for kernels and layout.
 
     Raises:
-        UserError: there is no such device; the message names those that there are.
+        UserError: there is no such device (the message names those that there are), or the ranks
+            talk over gloo, which knows the CPU alone.
     """
     found = accelerators()
+    if paddle.distributed.get_world_size() > 1 and os.environ.get(BACKEND) == "gloo":
+        if name not in ("auto", "cpu"):
+            raise UserError(
+                f"--device {name}: the ranks talk over gloo, which knows the CPU alone; "
+                "start them without --backend gloo, or use --device cpu"
+            )
+        name = "cpu"
     if name == "auto":
         name = choose_device(found)
     if name != "cpu" and name not in (*found, *(device.split(":")[0] for device in found)):
@@ -45,9 +55,6 @@ def set_device(name, autotune=False):
 
 def choose_device(found):
     """Return the type of device that "auto" means where Paddle finds these accelerators."""
-    # gloo passes gradients on in the host's memory: a run over it computes there.
-    if os.environ.get("PADDLE_DISTRI_BACKEND") == "gloo":
-        return "cpu"
     if not found and paddle.is_compiled_with_cuda():
         print(
             "this Paddle is built for CUDA but finds no GPU: computing on the CPU "

@@ -17,6 +17,16 @@ def processor_vendor():
         return ""
 
 
+def ranks_here():
+    """Return how many processes of a job share this machine, as Paddle's launchers tell them."""
+    if "PADDLE_LOCAL_SIZE" in os.environ:
+        return int(os.environ["PADDLE_LOCAL_SIZE"])
+    # The older launcher, which `--backend gloo` brings, tells the addresses of all processes alone.
+    own = os.environ.get("PADDLE_CURRENT_ENDPOINT", "").rpartition(":")[0]
+    all_ranks = os.environ.get("PADDLE_TRAINER_ENDPOINTS", "").split(",")
+    return max(1, [address.rpartition(":")[0] for address in all_ranks].count(own))
+
+
 # Paddle's CPU convolutions end in Intel's MKL, which takes its slow path on AMD processors unless
 # told to use the AVX2 one. On Intel the variable would slow it down, so it is not set there.
 if processor_vendor() == "AuthenticAMD":

@@ -1,10 +1,13 @@
 import math
 import os
+import subprocess
+import sys
 import types
 
 import numpy as np
 import paddle
 import pytest
+from conftest import ROOT
 from sklearn.metrics import log_loss
 
 from dataset import CLASS_NAMES
@@ -95,19 +98,61 @@ def test_auroc_goes_on_from_its_state():
     assert second.accumulate() == whole.accumulate()
 
 
-def test_skipped_steps_are_counted(capsys):
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_skipped_steps_are_counted_from_the_first(capsys, goes_on):
     """The states are those that Paddle documents; a scaler itself works on a GPU alone."""
-    states = [(1, 1024.0), (2, 1024.0), (0, 512.0), (1, 512.0), (0, 1024.0), (0, 512.0)]
-    scaler = types.SimpleNamespace()
-    run = Run()
+    good, skipped = 0, 1
+    states = [  # good steps in a row, scale
+        (0, 1024.0, skipped),
+        (1, 1024.0, good),
+        (2, 1024.0, good),
+        (0, 512.0, skipped),
+        (1, 512.0, good),
+        (0, 1024.0, good),  # and the scale raised
+        (0, 512.0, skipped),
+    ]
+    scaler, run = types.SimpleNamespace(), Run()
+
+    def set_state(good_steps, scale):
+        scaler.state_dict = lambda: {"incr_count": good_steps, "scale": np.float32([scale])}
+
     callback = SkippedSteps(run)
-    callback.set_model(types.SimpleNamespace(_scaler=scaler))
-    for good_steps, scale in states:  # good, good, skipped, good, good and raised, skipped
-        scaler.state_dict = lambda g=good_steps, s=scale: {
-            "incr_count": g,
-            "scale": np.array([s], np.float32),
-        }
+    callback.set_model(types.SimpleNamespace(_scaler=scaler if goes_on else None))
+    set_state(1999, 2048.0)  # what the checkpoint says
+    callback.on_train_begin()
+    callback.model._scaler = scaler
+    for good_steps, scale, _ in states:
+        set_state(good_steps, scale)
         run.step += 1
         callback.on_train_batch_end(0, {})
     callback.on_epoch_end(0)
-    assert "the loss scaler skipped 2 of 6 steps" in capsys.readouterr().out
+    assert "the loss scaler skipped 3 of 7 steps" in capsys.readouterr().out
+
+
+def test_what_the_loss_scaler_prints_is_shown_once(tmp_path):
+    """Paddle's scaler prints at each skipped step, in every rank; it computes on a GPU alone."""
+    code = (
+        "import sys, paddle\n"
+        "from training.log_file import log_file\n"
+        "scaler = paddle.amp.GradScaler.__new__(paddle.amp.GradScaler)\n"
+        "scaler._enable = scaler._cache_found_inf = True\n"
+        "scaler._incr_count, scaler._decr_count, scaler._decr_every_n_nan_or_inf = 5, 0, 1\n"
+        "scaler._scale, scaler._decr_ratio = 1024.0, 0.5\n"
+        "with log_file(sys.argv[1]):\n"
+        "    scaler._update()\n"
+        "assert scaler._scale == 512\n"
+    )
+    outputs = []
+    for rank in ("0", "1"):
+        result = subprocess.run(
+            [sys.executable, "-c", code, tmp_path / "logs"],
+            cwd=ROOT,
+            env={**os.environ, "PADDLE_TRAINER_ID": rank, "PADDLE_TRAINERS_NUM": "2"},
+            capture_output=True,
+            text=True,
+        )
+        assert result.returncode == 0, result.stderr
+        outputs.append(result.stdout)
+    assert outputs[0].startswith("Found inf or nan, current scale is: 1024.0")
+    assert outputs[1] == ""
+    assert [path.read_text() for path in (tmp_path / "logs").iterdir()] == outputs[:1]

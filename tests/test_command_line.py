@@ -1,5 +1,6 @@
 """The first minute with the command line: help, typing errors, a Python without the packages."""
 
+import os
 import re
 import subprocess
 import sys
@@ -63,6 +64,33 @@ def test_every_option_says_what_it_does_and_what_its_default_is():
         for option, value, sentence in options:
             assert len(sentence) > 10 or "default" in sentence, f"{name} {option}"
             assert value or "default" not in sentence, f"{name} {option} is a switch"
+
+
+@pytest.mark.parametrize(
+    ("told", "share"),
+    [
+        ({}, 1),
+        ({"PADDLE_LOCAL_SIZE": "4", "PADDLE_TRAINERS_NUM": "8"}, 4),
+        (  # the older launcher, on two machines
+            {
+                "PADDLE_TRAINER_ENDPOINTS": "10.0.0.1:1,10.0.0.1:2,10.0.0.2:1",
+                "PADDLE_CURRENT_ENDPOINT": "10.0.0.1:2",
+            },
+            2,
+        ),
+    ],
+)
+def test_ranks_of_a_machine_share_its_cores(told, share):
+    code = (
+        "from runtime import command_line, environment\n"
+        "command_line.os.sched_getaffinity = lambda process: range(8)\n"
+        "print(environment.ranks_here(), command_line.default_workers())"
+    )
+    bare = {name: text for name, text in os.environ.items() if not name.startswith("PADDLE_")}
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=bare | told, capture_output=True, text=True
+    )
+    assert result.stdout.split() == [str(share), str(8 // share)], result.stderr
 
 
 def test_a_bar_in_a_log_is_lines(tmp_path):

@@ -222,20 +222,22 @@ def test_the_phantom_lists_are_patient_disjoint_and_films_real(phantoms):
     assert modes == {"L", "RGBA"}
 
 
-def test_a_small_dev_shm_is_noticed_and_the_films_come_all_the_same(phantoms):
-    """In a mount namespace of its own with 1 MB of /dev/shm, where Paddle would die of SIGBUS."""
+@pytest.mark.parametrize(("megabytes", "ranks"), [(1, 1), (8, 1), (8, 2)])
+def test_a_small_dev_shm_is_noticed_and_the_films_come_all_the_same(phantoms, megabytes, ranks):
+    """In a mount namespace of its own with a small /dev/shm, where Paddle would die of SIGBUS."""
     code = (
         "import sys, runtime.environment, dataset\nfrom runtime import batches as loader\n"
         f"films = dataset.ChestXray14({str(phantoms)!r}, {str(phantoms)!r} + sys.argv[1])\n"
         "print(sum(len(b) for b, _ in loader.FilmLoader(films, batch_size=12, num_workers=2)))"
     )
-    script = 'mount -t tmpfs -o size=1m tmpfs /dev/shm || exit 77; exec "$0" -c "$1" "$2"'
+    script = f"mount -t tmpfs -o size={megabytes}m tmpfs /dev/shm || exit 77; "
+    script += f'PADDLE_LOCAL_SIZE={ranks} exec "$0" -c "$1" "$2"'
     command = ["unshare", "-m", "sh", "-c", script, sys.executable, code, "/labels/train_list.txt"]
     if not can_run(["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/dev/shm"]):
         pytest.skip("cannot make a mount namespace here (needs root)")
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert result.stdout.split() == ["24"]
-    assert "note: /dev/shm has 1 MB free and the loader wants 5: films come through pipes" in (
-        result.stderr
-    )
+    share = round(megabytes * 2**20 / 1e6 / ranks)
+    note = f"note: /dev/shm has {share} MB free and the loader wants 5: films come through pipes"
+    assert (note in result.stderr) == (share < 5), result.stderr

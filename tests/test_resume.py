@@ -1,5 +1,6 @@
 """Training that is killed and goes on, with real processes: KILLS=12 pytest tests/test_resume.py"""
 
+import contextlib
 import csv
 import os
 import random
@@ -29,6 +30,7 @@ def command(phantoms, save, *words):
 def begin(phantoms, save, *words):
     return subprocess.Popen(
         command(phantoms, save, *words),
+        start_new_session=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -107,22 +109,34 @@ def test_a_run_killed_again_and_again_ends_as_if_nothing_had_been(
     same_run(save, uninterrupted)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_run_that_is_asked_to_stop_saves_and_says_how_to_go_on(
-    phantoms, uninterrupted, tmp_path, number
+@pytest.mark.parametrize(
+    ("number", "times", "when"),
+    [
+        (signal.SIGTERM, 1, "step 3/6"),
+        (signal.SIGINT, 1, "step 3/6"),  # Ctrl-C
+        (signal.SIGTERM, 3, "Epoch 1/2"),  # before the worker processes are there
+    ],
+)
+def test_a_run_whose_processes_are_asked_to_stop_saves_and_says_how_to_go_on(
+    phantoms, uninterrupted, tmp_path, number, times, when
 ):
+    """The signal goes to the process group, workers among it, as a terminal or Slurm sends it."""
     save = tmp_path / "save"
     process = begin(phantoms, save, "--num-workers", 2)
     for line in process.stdout:
-        if line.startswith("step 3/6"):
-            process.send_signal(number)
+        if line.startswith(when):
             break
+    for _ in range(times):  # as Paddle's launcher does
+        os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.2)
     output, errors = process.communicate(timeout=120)
-    assert process.returncode == 128 + number and "Traceback" not in errors
+    assert process.returncode == 128 + number and "Traceback" not in errors, errors
     last = output.splitlines()[-1]
     assert last.startswith(f"{number.name}: saved {save}/epoch_1_step_")
     assert last.endswith("--resume goes on from there")
-    # By Ctrl-C, worker processes hear it too; none may stay.
+    with pytest.raises(ProcessLookupError):  # no worker process is left
+        os.killpg(process.pid, 0)
     subprocess.run(command(phantoms, save, "--resume"), check=True, capture_output=True)
     same_run(save, uninterrupted)
 

@@ -10,6 +10,8 @@ import paddle
 from model import save_state
 from runtime.devices import is_first_rank, print_once
 from runtime.files import UserError, first_line
+from training.ranks import largest
+from training.recipe import float32_state
 
 
 class Upkeep(paddle.callbacks.Callback):
@@ -126,10 +128,11 @@ class FiniteLoss(paddle.callbacks.Callback):
 
     def on_train_batch_end(self, step, logs=None):
         loss = float(np.ravel(logs["loss"])[0])
-        if not math.isfinite(loss):
+        if largest(not math.isfinite(loss)):  # one rank's reaches all ranks' weights
+            got = "NaN or infinity on another rank" if math.isfinite(loss) else loss
             raise UserError(
                 f"epoch {self.run.epoch + 1}, step {self.run.step}: "
-                f"want a finite loss, got {loss}; "
+                f"want a finite loss, got {got}; "
                 f"lower --learning-rate (what {self.save_dir} holds is from before)"
             )
 
@@ -145,13 +148,22 @@ class SkippedSteps(paddle.callbacks.Callback):
 
     def __init__(self, run):
         super().__init__()
-        self.run, self.before = run, None
+        self.run = run
+
+    def on_train_begin(self, logs=None):
+        # `paddle.Model` makes the scaler in its first step; there is one where a run goes on.
+        scaler = getattr(self.model, "_scaler", None)
+        self.before = self._state(scaler) if scaler else (0, math.inf)
+
+    @staticmethod
+    def _state(scaler):
+        state = scaler.state_dict()
+        return int(state["incr_count"]), float(np.ravel(state["scale"])[0])
 
     def on_train_batch_end(self, step, logs=None):
-        state = self.model._scaler.state_dict()
-        now = int(state["incr_count"]), float(np.ravel(state["scale"])[0])
+        now = self._state(self.model._scaler)
         # After a good step the count of good steps grows, or starts anew at a larger scale.
-        if self.before is not None and now[0] <= self.before[0] and now[1] <= self.before[1]:
+        if now[0] <= self.before[0] and now[1] <= self.before[1]:
             self.run.skipped += 1
         self.before = now
 
@@ -182,7 +194,7 @@ class BestModel(paddle.callbacks.Callback):
         if better or (math.isnan(run.best) and not math.isnan(value)):
             run.best, run.waited = value, 0
             if is_first_rank():
-                save_state(self.network.state_dict(), self.path)
+                save_state(float32_state(self.network), self.path)
                 print(f"best {self.monitor} so far: {value:.4f}, saved {self.path}")
             return
         run.waited += 1

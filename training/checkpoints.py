@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import time
 
 import numpy as np
 import paddle
@@ -14,6 +15,12 @@ from model import save_state
 from runtime.devices import is_first_rank
 from runtime.files import UserError, write_whole
 from runtime.untrusted_files import read_pickle
+from training.ranks import gather_statistics, largest, mean_statistics, set_statistics
+from training.recipe import float32_state
+
+# Seconds after a signal in which further ones say nothing new. Slurm signals every process, and
+# Paddle's launcher each of its ranks three times, 0.2 s apart, one rank after the other.
+SAME_WISH = 10
 
 
 def find_checkpoints(folder):
@@ -57,6 +64,10 @@ class Checkpoints(paddle.callbacks.Callback):
     `weights.pdparams`, `optimizer.pdopt` and `run.pdstate`. metrics.csv beside the folders has a
     line for each epoch.
 
+    Of several ranks the first writes, and all stop at the same step. The running statistics in
+    weights.pdparams are the mean of the ranks'; each rank's own are in run.pdstate, so that a run
+    that goes on within an epoch ends as if it had not stopped.
+
     Args:
         run: the `Run`.
         network: the layer to save.
@@ -71,7 +82,7 @@ class Checkpoints(paddle.callbacks.Callback):
         super().__init__()
         self.run, self.network, self.optimizer, self.metric = run, network, optimizer, metric
         self.folder, self.save_steps, self.keep = folder, save_steps, keep
-        self.asked_to_stop = None
+        self.asked_to_stop, self._asked_at = 0, None
         self._restored = {}  # the optimiser's state, until its first step
 
     def restore(self, path):
@@ -86,47 +97,66 @@ class Checkpoints(paddle.callbacks.Callback):
             UserError: a file of it is missing, broken, or of another network.
         """
         name = os.path.join(path, "optimizer.pdopt")
-        state = read_pickle(name)
-        for parameter in filter(lambda p: p.trainable, self.network.parameters()):
-            moment = state.get(f"{parameter.name}_moment1_0") if isinstance(state, dict) else None
-            if list(np.shape(moment)) != list(parameter.shape):
-                raise UserError(
-                    f"{name}: want Adam's moments of {parameter.name}, got none that fit; "
-                    f"remove {path} to go on from the checkpoint before it"
-                )
-        self.optimizer.set_state_dict(state)
-        self._restored = state
+        self._restored = _optimizer_state(name, read_pickle(name), self.network)
+        self.optimizer.set_state_dict(self._restored)
         name = os.path.join(path, "run.pdstate")
         try:
             state = read_pickle(name)
             self.metric.set_state_dict(state["metric"])
             vars(self.run).update({key: state["run"][key] for key in vars(Run())})
+            if "statistics" in state:  # of several ranks
+                set_statistics(self.network, state["statistics"][paddle.distributed.get_rank()])
             return state["scaler"]
-        except (KeyError, TypeError, AttributeError):
+        except (KeyError, TypeError, AttributeError, IndexError, ValueError):
             raise UserError(
                 f"{name}: want the state of a run, got something else; "
                 f"remove {path} to go on from the checkpoint before it"
             ) from None
 
     def save(self):
-        """Write a checkpoint and remove those that are no longer wanted."""
-        if not is_first_rank():
-            return
+        """Write a checkpoint and remove those that are no longer wanted.
+
+        Raises:
+            UserError: the weights are not finite. It is raised on all ranks; nothing is written.
+        """
+        statistics = gather_statistics(self.network)
+        if statistics is not None:
+            set_statistics(self.network, mean_statistics(statistics))
+        weights = float32_state(self.network)
+        self._check_finite(weights)
+        if is_first_rank():
+            self._write(weights, statistics)
+        if statistics is not None:
+            set_statistics(self.network, statistics[paddle.distributed.get_rank()])
+
+    def _check_finite(self, weights):
+        finite = all(np.isfinite(tensor.numpy()).all() for tensor in weights.values())
+        if largest(not finite):
+            raise UserError(
+                f"epoch {self.run.epoch + 1}, step {self.run.step}: want finite weights, got NaN "
+                f"or infinity; lower --learning-rate (what {self.folder} holds is from before)"
+            )
+
+    def _write(self, weights, statistics):
         run = self.run
         name = f"epoch_{run.epoch + 1}_step_{run.step}" if run.step else f"epoch_{run.epoch}"
         path = os.path.join(self.folder, name)
         partial = f"{path}.tmp"
         shutil.rmtree(partial, ignore_errors=True)
         try:
-            save_state(self.network.state_dict(), os.path.join(partial, "weights.pdparams"))
+            save_state(weights, os.path.join(partial, "weights.pdparams"))
             # Before its first step Paddle 2.6's optimiser does not show the moments it was given.
             state = {**self._restored, **self.optimizer.state_dict()}
+            if "master_weights" in state:  # tensors in a dict in a dict become tuples in the file
+                masters = state["master_weights"].items()
+                state["master_weights"] = {name: tensor.numpy() for name, tensor in masters}
             save_state(state, os.path.join(partial, "optimizer.pdopt"))
             scaler = getattr(self.model, "_scaler", None)
             state = {
                 "run": vars(run),
                 "metric": self.metric.state_dict(),
                 "scaler": scaler and scaler.state_dict(),
+                **({} if statistics is None else {"statistics": statistics}),
             }
             save_state(state, os.path.join(partial, "run.pdstate"))
             shutil.rmtree(path, ignore_errors=True)
@@ -142,8 +172,11 @@ class Checkpoints(paddle.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         def ask_to_stop(number, frame):
-            self.asked_to_stop = signal.Signals(number)
-            signal.signal(number, signal.SIG_DFL)  # asked again: at once
+            if not self.asked_to_stop:
+                self.asked_to_stop, self._asked_at = number, time.monotonic()
+            elif time.monotonic() - self._asked_at > SAME_WISH:  # asked again: at once
+                signal.signal(number, signal.SIG_DFL)
+                signal.raise_signal(number)
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, ask_to_stop)
@@ -154,15 +187,19 @@ class Checkpoints(paddle.callbacks.Callback):
 
     def on_train_batch_end(self, step, logs=None):
         self._restored = {}
-        if self.asked_to_stop or (self.save_steps and self.run.step % self.save_steps == 0):
+        asked = largest(self.asked_to_stop)
+        if asked or (self.save_steps and self.run.step % self.save_steps == 0):
             self.save()
-        self._leave_if_asked()
+        self._leave(asked)
 
     def on_epoch_end(self, epoch, logs=None):
+        statistics = gather_statistics(self.network)
+        if statistics is not None:  # all ranks evaluate the network that is saved
+            set_statistics(self.network, mean_statistics(statistics))
         self.save()
 
     def on_eval_batch_end(self, step, logs=None):
-        self._leave_if_asked()
+        self._leave(largest(self.asked_to_stop))
 
     def on_eval_end(self, logs=None):
         run = self.run
@@ -173,11 +210,40 @@ class Checkpoints(paddle.callbacks.Callback):
                 table = csv.DictWriter(file, run.history[0], lineterminator="\n")
                 table.writeheader()
                 table.writerows(run.history)
-        self._leave_if_asked()
+        self._leave(largest(self.asked_to_stop))
 
-    def _leave_if_asked(self):
-        if self.asked_to_stop:
+    def _leave(self, asked):
+        """End this process if a rank was asked to by a signal, once the first rank has saved."""
+        if asked:
             if is_first_rank():
-                last = find_checkpoints(self.folder)[-1]
-                print(f"{self.asked_to_stop.name}: saved {last}; --resume goes on from there")
-            raise SystemExit(128 + self.asked_to_stop)
+                name, last = signal.Signals(asked).name, find_checkpoints(self.folder)[-1]
+                print(f"{name}: saved {last}; --resume goes on from there")
+            largest(0)  # a launcher gives the ranks three seconds when the first of them ends
+            raise SystemExit(128 + asked)
+
+
+def _optimizer_state(path, state, network):
+    """Check what a file holds of Adam; return it as its `set_state_dict` takes it.
+
+    Weights in half precision have a float32 twin, the master weight, and the moments are its.
+    """
+    state = state if isinstance(state, dict) else {}
+    masters = state.get("master_weights")
+    masters = masters if isinstance(masters, dict) else {}
+    tensors = {}
+    for parameter in filter(lambda p: p.trainable, network.parameters()):
+        name, wanted = parameter.name, []
+        if parameter.dtype != paddle.float32:
+            name = f"{name}_fp32_master_0"
+            wanted.append(masters.get(parameter.name))
+        wanted.append(state.get(f"{name}_moment1_0"))
+        for array in wanted:
+            if list(np.shape(array)) != list(parameter.shape):
+                raise UserError(
+                    f"{path}: want Adam's moments of {parameter.name}, got none that fit; "
+                    f"remove {os.path.dirname(path)} to go on from the checkpoint before it"
+                )
+        if name != parameter.name:
+            tensors[parameter.name] = paddle.to_tensor(wanted[0], "float32")
+            tensors[parameter.name].name = name  # the moments are found by it
+    return {**state, "master_weights": tensors} if tensors else state

@@ -5,10 +5,19 @@ import datetime
 import os
 import sys
 
+from runtime.devices import is_first_rank
+
 
 @contextlib.contextmanager
 def log_file(folder):
-    """Copy all that is printed into a new dated file in `folder`; yield its path."""
+    """Copy all that is printed into a new dated file in `folder`; yield its path.
+
+    Of several ranks the first prints; what Paddle prints in the others is dropped. Errors are not.
+    """
+    if not is_first_rank():
+        with open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing):
+            yield None
+        return
     os.makedirs(folder, exist_ok=True)
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     path = os.path.join(folder, f"train_{now}_{os.getpid()}.log")

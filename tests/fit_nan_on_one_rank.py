@@ -1,0 +1,22 @@
+"""train.py with a loss that is NaN in the third step of rank 1 alone: run by a test."""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+import train
+from runtime import command_line
+
+
+class LogLoss(train.LogLoss):
+    steps = 0
+
+    def forward(self, probs, labels):
+        LogLoss.steps += 1
+        is_bad = train.paddle.distributed.get_rank() == 1 and LogLoss.steps == 3
+        return super().forward(probs, labels) * (float("nan") if is_bad else 1.0)
+
+
+train.LogLoss = LogLoss
+command_line.run(train.main, train.parse_args())
