@@ -147,7 +147,7 @@ from training.callbacks import (
 from training.checkpoints import Checkpoints, Run, find_checkpoints
 from training.log_file import log_file
 from training.ranks import check_same_checkpoint
-from training.recipe import half_precision, make_optimizer
+from training.recipe import LossScaler, half_precision, make_optimizer
 
 # Options that decide what is learnt: a run goes on with the same ones. --epochs may grow.
 FIXED = (
@@ -189,6 +189,7 @@ def main(args):
     )
     figures = AUROCAndLogLoss(CLASS_NAMES)
     model.prepare(optimizer, LogLoss(), figures, amp_configs)
+    model._scaler = LossScaler() if amp_configs else None  # else Paddle makes its own
 
     run = Run()
     monitor = "loss" if args.monitor == "loss" else "AUROC_avg"
@@ -287,7 +288,6 @@ def resume(args, config, checkpoints, path, model):
             )
     scaler = checkpoints.restore(path)
     if scaler:
-        model._scaler = paddle.amp.GradScaler()
         model._scaler.load_state_dict(scaler)
     print_once(f"going on from {path}")
 

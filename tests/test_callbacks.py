@@ -98,9 +98,9 @@ def test_auroc_goes_on_from_its_state():
     assert second.accumulate() == whole.accumulate()
 
 
-@pytest.mark.parametrize("goes_on", [False, True])
-def test_skipped_steps_are_counted_from_the_first(capsys, goes_on):
-    """The states are those that Paddle documents; a scaler itself works on a GPU alone."""
+@pytest.mark.parametrize("start", [(0, 1024.0), (1999, 2048.0)])  # a new run; one that goes on
+def test_skipped_steps_are_counted_from_the_first(capsys, start):
+    """The states are those that Paddle documents; test_devices.py has a scaler at work."""
     good, skipped = 0, 1
     states = [  # good steps in a row, scale
         (0, 1024.0, skipped),
@@ -117,10 +117,9 @@ def test_skipped_steps_are_counted_from_the_first(capsys, goes_on):
         scaler.state_dict = lambda: {"incr_count": good_steps, "scale": np.float32([scale])}
 
     callback = SkippedSteps(run)
-    callback.set_model(types.SimpleNamespace(_scaler=scaler if goes_on else None))
-    set_state(1999, 2048.0)  # what the checkpoint says
+    callback.set_model(types.SimpleNamespace(_scaler=scaler))
+    set_state(*start)
     callback.on_train_begin()
-    callback.model._scaler = scaler
     for good_steps, scale, _ in states:
         set_state(good_steps, scale)
         run.step += 1

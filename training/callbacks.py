@@ -151,9 +151,7 @@ class SkippedSteps(paddle.callbacks.Callback):
         self.run = run
 
     def on_train_begin(self, logs=None):
-        # `paddle.Model` makes the scaler in its first step; there is one where a run goes on.
-        scaler = getattr(self.model, "_scaler", None)
-        self.before = self._state(scaler) if scaler else (0, math.inf)
+        self.before = self._state(self.model._scaler)
 
     @staticmethod
     def _state(scaler):

@@ -54,6 +54,18 @@ def half_precision(network, optimizer, level, dtype):
     return AutoCast(network, dtype, level), optimizer, "O1" if dtype == "float16" else None
 
 
+class LossScaler(paddle.amp.GradScaler):
+    """Paddle's loss scaler, which with NumPy 2.4 and later fails at the first overflow.
+
+    It prints the scale by float() of a tensor of shape [1], which NumPy no longer converts.
+    """
+
+    def _update(self):
+        self._scale = self._scale.reshape([])
+        super()._update()
+        self._scale = self._scale.reshape([1])
+
+
 def float32_state(network):
     """Return a network's state dict in float32, whatever precision its weights are in.
 
