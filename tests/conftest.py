@@ -76,21 +76,31 @@ def requests_of(browser):
     ]
 
 
+def build_standin(device_type="standin"):
+    """Return the environment variables with which Paddle has a stand-in accelerator."""
+    import standin
+
+    cache = pathlib.Path(tempfile.gettempdir()) / f"chexnet-standin-{os.getuid()}"
+    try:
+        return standin.build(cache, device_type)
+    except standin.Unavailable as error:
+        pytest.skip(f"no stand-in accelerator: {error}")
+
+
+@pytest.fixture(scope="session")
+def standin_variables():
+    return build_standin()
+
+
 @pytest.fixture(scope="session")
 def on_device():
     """Run a script with the stand-in there: `on_device("train.py", …)` -> CompletedProcess.
 
     `counted=PATH` has counted.py run it and write PATH; `device_type` builds under another name.
     """
-    import standin
-
-    cache = pathlib.Path(tempfile.gettempdir()) / f"chexnet-standin-{os.getuid()}"
 
     def run(name, *words, device_type="standin", counted=None, **options):
-        try:
-            variables = standin.build(cache, device_type)
-        except standin.Unavailable as error:
-            pytest.skip(str(error))
+        variables = build_standin(device_type)
         runner = [ROOT / "tests" / "standin" / "counted.py", counted] if counted else []
         paths = f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'standin'}"
         return subprocess.run(

@@ -1,11 +1,17 @@
 """The scripts on a device that is not the CPU, without a card: see standin/standin.py."""
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from conftest import ROOT
+from test_predict import served, wait_for
+from test_resume import same
 
 import standin
 from dataset import read_label_list
@@ -236,3 +242,94 @@ def test_what_cannot_be_built_says_why(tmp_path):
     with pytest.raises(standin.Unavailable, match="false failed"):
         standin.build(tmp_path, compiler="false")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_on_a_device_is_stopped_and_goes_on_to_the_bit(
+    phantoms, standin_variables, on_cpu, train, tmp_path
+):
+    save = tmp_path / "save"
+    folders = ["--data-dir", phantoms, "--save-dir", save, "--log-dir", tmp_path / "logs"]
+    words = [ROOT / "train.py", *folders, *OPTIONS, "--epochs", 1, "--device", "standin"]
+    process = subprocess.Popen(
+        [sys.executable, *map(str, words)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **standin_variables, "PYTHONUNBUFFERED": "1"},
+    )
+    for line in process.stdout:
+        if line.startswith("step 3/6"):
+            process.send_signal(signal.SIGTERM)
+            break
+    process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM
+    printed, _ = train("--device", "standin", "--resume", save=save)
+    assert re.search(rf"going on from {save}/epoch_1_step_[345]", printed)
+    for name in ("weights.pdparams", "optimizer.pdopt"):
+        ours, theirs = (read_pickle(folder / "epoch_1" / name) for folder in (save, on_cpu[1]))
+        assert same(ours, theirs), name
+
+
+def test_auto_is_the_accelerator_and_predict_sees_there_what_eval_sees_on_the_cpu(
+    phantoms, random_weights, evaluated, on_device, tmp_path
+):
+    names, _ = read_label_list(phantoms / "labels" / "test_list.txt")
+    film = phantoms / "images" / names[0]
+    words = ["--weights", random_weights, *SIZES, "--output-dir", tmp_path, "--top", 1]
+    result = on_device("predict.py", film, *words)
+    assert result.returncode == 0, result.stderr
+    ours = read_predictions(tmp_path / "predictions.csv", names[:1])
+    theirs = read_predictions(evaluated / "predictions.csv", names)[:1]
+    assert np.abs(ours - theirs).max() <= 1e-6
+    assert len(list(tmp_path.glob("*.png"))) == 1
+    for name in ("standin:7", "standing"):
+        result = on_device("predict.py", film, *words, "--device", name)
+        assert result.returncode == 2
+        there = f"error: --device {name}: no such device; there is cpu, standin:0, standin:1"
+        assert result.stderr.splitlines()[-1] == there
+
+
+def test_boxes_are_scored_on_a_device_as_on_the_cpu(
+    phantoms, random_weights, script, on_device, tmp_path
+):
+    names, _ = read_label_list(phantoms / "labels" / "test_list.txt")
+    (tmp_path / "list.txt").write_text("".join(f"{n} 1{' 0' * 13}\n" for n in names[:2]))
+    boxes = tmp_path / "boxes.csv"
+    header = "Image Index,Finding Label,Bbox [x,y,w,h],,,\n"
+    boxes.write_text(header + "".join(f"{n},Atelectasis,100,200,300,400\n" for n in names[:2]))
+    words = ["--data-dir", phantoms, "--weights", random_weights, *SIZES, "--bootstrap", 0]
+    words += ["--test-list", tmp_path / "list.txt", "--boxes", boxes, "--output-dir"]
+    found = []
+    for run, name in ((script, "cpu"), (on_device, "standin")):
+        result = run("eval.py", *words, tmp_path / name, "--device", name)
+        assert result.returncode == 0, result.stderr
+        found.append(json.loads((tmp_path / name / "metrics.json").read_text()))
+    assert [metrics["device"] for metrics in found] == ["cpu", "standin:0"]
+    assert found[0]["localization"]["by_class"] == found[1]["localization"]["by_class"]
+    assert (tmp_path / "standin" / "report.html").exists()
+
+
+def test_the_page_computes_on_the_device(
+    phantoms, random_weights, evaluated, standin_variables, browser, monkeypatch
+):
+    pytest.importorskip("streamlit")
+    for name, value in standin_variables.items():
+        monkeypatch.setenv(name, value)
+    names, _ = read_label_list(phantoms / "labels" / "test_list.txt")
+    probs = read_predictions(evaluated / "predictions.csv", names)
+    with served(*SIZES, "--weights", random_weights, "--device", "standin:1") as (url, _):
+        browser.get(url)
+
+        def inputs():
+            return browser.find_elements("css selector", "input[type=file]")
+
+        for n in (0, 1):  # the second in another thread of Streamlit's
+            wait_for(inputs)[0].send_keys(str(phantoms / "images" / names[n]))
+            caption = f"{names[n]}, and where the network looks for"
+            wait_for(
+                lambda caption=caption: (
+                    caption in browser.execute_script("return document.body.innerText")
+                )
+            )
+            rows = browser.find_elements("css selector", "table tbody tr")
+            shown = [float(row.text.split()[-1]) for row in rows]
+            np.testing.assert_allclose(shown, sorted(probs[n], reverse=True), atol=6e-5)
