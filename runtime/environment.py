@@ -54,3 +54,5 @@ os.environ.setdefault("GLOG_minloglevel", "1")
 warnings.filterwarnings("ignore", message="No ccache found")
 # paddle.Model makes tensors of what its loader has already made tensors of.
 warnings.filterwarnings("ignore", message="To copy construct from a tensor")
+# runtime.devices says it in a line of its own, where it matters.
+warnings.filterwarnings("ignore", message="You are using GPU version Paddle")

@@ -1,5 +1,6 @@
 """Every kind of bad input, through the command line: status 2, one `error:` line, nothing left."""
 
+import json
 import os
 import shutil
 
@@ -12,6 +13,7 @@ from model import CheXNet, save_state
 
 # Small enough that a run that should not have started is soon over.
 SMALL = ["--resize", 72, "--crop-size", 64, "--batch-size", 4, "--epochs", 1]
+HAS_GPU = paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
 
 
 @pytest.fixture
@@ -161,10 +163,28 @@ def test_imagenet_weights_that_cannot_be_had(fails, data, tmp_path):
     ],
 )
 def test_bad_options(fails, random_weights, phantoms, words):
-    if words[1:] == ["gpu"] and paddle.is_compiled_with_cuda():
-        pytest.skip("this Paddle may have a GPU")
+    if words[1:] == ["gpu"] and HAS_GPU:
+        pytest.skip("this machine has a GPU")
     error = fails("eval.py", "--data-dir", phantoms, "--weights", random_weights, *words)
     assert words[0].lstrip("-").replace("_", "-") in error
+
+
+@pytest.mark.skipif(
+    HAS_GPU or not paddle.is_compiled_with_cuda(), reason="for `make test-paddle26-gpu`"
+)
+def test_a_paddle_for_cuda_that_finds_no_gpu_says_so(
+    script, fails, phantoms, random_weights, tmp_path
+):
+    words = ["eval.py", "--data-dir", phantoms, "--weights", random_weights, *SMALL[:6]]
+    error = fails(*words, "--device", "gpu")
+    assert "--device gpu: " in error and "this Paddle is built for CUDA" in error
+    result = script(*words, "--output-dir", tmp_path)
+    assert result.returncode == 0, result.stderr
+    # Besides, Paddle's C++ side warns that it finds no libcudnn.
+    said = "this Paddle is built for CUDA but finds no GPU: computing on the CPU"
+    assert result.stderr.count(said) == 1 and "You are using GPU version" not in result.stderr
+    assert json.loads((tmp_path / "metrics.json").read_text())["device"] == "cpu"
+    assert said not in script(*words, "--device", "cpu").stderr
 
 
 def test_folders_that_cannot_be_written(fails, random_weights, data, tmp_path, heeding_modes):
