@@ -135,6 +135,7 @@ def test_what_the_loss_scaler_prints_is_shown_once(tmp_path):
         "from training.log_file import log_file\n"
         "scaler = paddle.amp.GradScaler.__new__(paddle.amp.GradScaler)\n"
         "scaler._enable = scaler._cache_found_inf = True\n"
+        "scaler._cache_founf_inf = True  # so in Paddle 2.6\n"
         "scaler._incr_count, scaler._decr_count, scaler._decr_every_n_nan_or_inf = 5, 0, 1\n"
         "scaler._scale, scaler._decr_ratio = 1024.0, 0.5\n"
         "with log_file(sys.argv[1]):\n"

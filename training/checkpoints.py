@@ -82,7 +82,7 @@ class Checkpoints(paddle.callbacks.Callback):
         super().__init__()
         self.run, self.network, self.optimizer, self.metric = run, network, optimizer, metric
         self.folder, self.save_steps, self.keep = folder, save_steps, keep
-        self.asked_to_stop, self._asked_at = 0, None
+        self.asked_to_stop, self._asked_at, self._launcher = 0, None, None
         self._restored = {}  # the optimiser's state, until its first step
 
     def restore(self, path):
@@ -171,6 +171,8 @@ class Checkpoints(paddle.callbacks.Callback):
                 shutil.rmtree(other)
 
     def on_train_begin(self, logs=None):
+        self._launcher = os.getppid()
+
         def ask_to_stop(number, frame):
             if not self.asked_to_stop:
                 self.asked_to_stop, self._asked_at = number, time.monotonic()
@@ -187,7 +189,7 @@ class Checkpoints(paddle.callbacks.Callback):
 
     def on_train_batch_end(self, step, logs=None):
         self._restored = {}
-        asked = largest(self.asked_to_stop)
+        asked = self._asked()
         if asked or (self.save_steps and self.run.step % self.save_steps == 0):
             self.save()
         self._leave(asked)
@@ -199,7 +201,7 @@ class Checkpoints(paddle.callbacks.Callback):
         self.save()
 
     def on_eval_batch_end(self, step, logs=None):
-        self._leave(largest(self.asked_to_stop))
+        self._leave(self._asked())
 
     def on_eval_end(self, logs=None):
         run = self.run
@@ -210,7 +212,14 @@ class Checkpoints(paddle.callbacks.Callback):
                 table = csv.DictWriter(file, run.history[0], lineterminator="\n")
                 table.writeheader()
                 table.writerows(run.history)
-        self._leave(largest(self.asked_to_stop))
+        self._leave(self._asked())
+
+    def _asked(self):
+        """Return the signal by which a rank was asked to stop, the same on all ranks, or 0."""
+        if paddle.distributed.get_world_size() > 1 and os.getppid() != self._launcher:
+            # Ranks have sessions of their own: nothing else ends them when their launcher is gone.
+            self.asked_to_stop = self.asked_to_stop or signal.SIGTERM
+        return largest(self.asked_to_stop)
 
     def _leave(self, asked):
         """End this process if a rank was asked to by a signal, once the first rank has saved."""
@@ -219,6 +228,8 @@ class Checkpoints(paddle.callbacks.Callback):
                 name, last = signal.Signals(asked).name, find_checkpoints(self.folder)[-1]
                 print(f"{name}: saved {last}; --resume goes on from there")
             largest(0)  # a launcher gives the ranks three seconds when the first of them ends
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_IGN)  # all is saved: the exit status stays
             raise SystemExit(128 + asked)
 
 
