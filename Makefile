@@ -62,6 +62,7 @@ test-paddle26-gpu:
 	CUDA_VISIBLE_DEVICES= .venv26gpu/bin/python -m pytest -q -n 2 --dist worksteal tests
 
 # Side by side with PyTorch and the earlier port, on the films of ../shared/sample: about half an hour.
+# The table of a card alone: python benchmarks/device.py
 bench: $(VENV)/installed-dev
 	$(RUN) benchmarks/bench.py
 

@@ -218,13 +218,8 @@ def bfloat16():
 
 
 def device_table():
-    """Films a second of train.py's and eval.py's loops here, and the share spent waiting."""
-    lines = ["| what | films a second | share of time waiting for data |", "|---|---|---|"]
-    for what, films, took, waited in ours.throughput():
-        lines.append(f"| {what} | {films / took:.1f} | {waited / took:.1%} |")
-    from runtime.devices import set_device
-
-    return f"On {set_device('auto')}, batch 128, or 16 on a CPU.\n\n" + "\n".join(lines)
+    """What benchmarks/device.py prints."""
+    return subprocess.check_output([sys.executable, ROOT / "benchmarks" / "device.py"], text=True)
 
 
 def processor():
@@ -269,7 +264,7 @@ def main():
         "All written from descriptions, in benchmarks/baselines.py."
     )
     sections = [header, side_by_side(times, args.rounds), crops_at_a_time(times), growth(cached)]
-    sections += [bfloat16(), device_table()]
+    sections += [bfloat16(), device_table().strip()]
     text = "\n\n".join(sections) + "\n"
     print(text)
     (ROOT / "benchmarks" / "RESULTS.md").write_text(text, encoding="utf-8")

@@ -5,11 +5,8 @@ import importlib
 import os
 import pathlib
 import tempfile
-import time
 
 import numpy as np
-
-from runtime import command_line  # before Paddle
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -120,58 +117,6 @@ def cached_samples(count):
         for _ in range(count // len(films)):
             for _ in FilmLoader(films, batch_sampler=sampler, num_workers=2):
                 pass
-
-
-def throughput():
-    """Films per second of train.py's and eval.py's loops on this device, and what they wait for."""
-    import paddle
-
-    from inference.engine import choose_engine
-    from metrics import AUROC
-    from model import CheXNet, LogLoss, TenCrop
-    from runtime.batches import FilmLoader
-    from runtime.devices import set_device
-
-    class Clock(paddle.callbacks.Callback):
-        def __init__(self):
-            super().__init__()
-            self.waited, self.films, self.start = 0.0, 0, None
-
-        def on_train_batch_begin(self, step, logs=None):
-            if step >= 2:  # the first two warm up
-                self.waited += time.perf_counter() - self.last
-
-        def on_train_batch_end(self, step, logs=None):
-            self.last = time.perf_counter()
-            if step == 1:
-                self.start = self.last
-            elif step > 1:
-                self.films += logs["batch_size"]
-
-        on_eval_batch_begin, on_eval_batch_end = on_train_batch_begin, on_train_batch_end
-
-    on_cpu = set_device("auto") == "cpu"
-    batch_size, count = (16, 96) if on_cpu else (128, 12_800)
-    with tempfile.TemporaryDirectory() as folder:
-        films = cached_films(folder, count)
-        options = {"batch_size": batch_size, "num_workers": command_line.default_workers()}
-        inputs = [paddle.static.InputSpec([None, None, None, None], "uint8", "films")]
-        labels = [paddle.static.InputSpec([None, 14], "float32", "labels")]
-        network, clock = CheXNet(), Clock()
-        adam = paddle.optimizer.Adam(1e-3, parameters=network.parameters())
-        model = paddle.Model(network, inputs, labels)
-        model.prepare(adam, LogLoss(), AUROC([str(c) for c in range(14)]))
-        model.fit(FilmLoader(films, **options), verbose=0, callbacks=[clock])
-        yield "train.py's loop, from the cache", clock.films, clock.last - clock.start, clock.waited
-
-        clock = Clock()
-        films.transform = None
-        network, *_ = choose_engine(network, 224)
-        model = paddle.Model(TenCrop(network, 224), inputs, labels)
-        model.prepare(metrics=AUROC([str(c) for c in range(14)]))
-        with paddle.no_grad():
-            model.evaluate(FilmLoader(films, **options), verbose=0, callbacks=[clock])
-        yield "eval.py's loop, from the cache", clock.films, clock.last - clock.start, clock.waited
 
 
 def _predictions(rows):

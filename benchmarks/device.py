@@ -1,0 +1,200 @@
+"""Time the loops of train.py and eval.py on this machine's accelerator, or its CPU.
+
+    python benchmarks/device.py
+
+prints a table: films a second, the share of the time spent waiting for films, and the most memory
+that was taken. Films are noise, from a cache. Each row is measured in a process of its own; one
+that does not run says why. `make bench` ends with this table.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT)]
+
+import numpy as np
+from PIL import Image
+
+from runtime import command_line  # before Paddle
+from runtime.command_line import positive_int
+from runtime.files import UserError, first_line
+
+WARMING_UP = 2  # steps that do not count
+CPU_ROWS = [("train", "off"), ("eval", "fp32")]
+ROWS = [*[("train", amp) for amp in ("off", "O1", "O2")], *[("eval", p) for p in ("fp32", "fp16")]]
+ROWS += [("eval", "bf16")]
+
+
+def parse_args():
+    parser = command_line.ArgumentParser(__doc__)
+    command_line.add_device_argument(parser)
+    parser.add_argument("--batch-size", type=positive_int, help="default: 128, or 16 on a CPU")
+    parser.add_argument("--steps", type=positive_int, help="default: 100, or 6 on a CPU")
+    command_line.add_size_arguments(parser, 256, 224)
+    parser.add_argument("--row", nargs=3, metavar=("LOOP", "PRECISION", "DATA"), help="this alone")
+    return parser.parse_args()
+
+
+def table(args):
+    """Return the table, in Markdown, of what a device does."""
+    from runtime.devices import set_device
+    from runtime.versions import versions
+
+    device = set_device(args.device)
+    args.batch_size = args.batch_size or (16 if device == "cpu" else 128)
+    args.steps = args.steps or (6 if device == "cpu" else 100)
+    name = f" ({_card_name()})" if device.startswith("gpu") else ""
+    lines = [
+        f"On {device}{name}, Paddle {versions()['paddle']}, batch {args.batch_size}, crops of "
+        f"{args.crop_size} pixels, {args.steps} steps of which {WARMING_UP} do not count, "
+        f"{command_line.default_workers()} processes that read films.",
+        "",
+        "| loop | films a second | share of time waiting for films | most memory taken |",
+        "|---|---|---|---|",
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        write_films(folder, args.batch_size * args.steps, args.resize)
+        for loop, precision in CPU_ROWS if device == "cpu" else ROWS:
+            what = "--amp" if loop == "train" else "ten crops, --precision"
+            line = f"| {loop}.py, {what} {precision} | {_row(args, loop, precision, folder)} |"
+            print(line, file=sys.stderr)
+            lines.append(line)
+    return "\n".join(lines)
+
+
+def _card_name():
+    import paddle
+
+    return paddle.device.cuda.get_device_name()
+
+
+def _row(args, loop, precision, folder):
+    """Return three cells, measured in a process of its own."""
+    words = ["--device", args.device, "--batch-size", args.batch_size, "--steps", args.steps]
+    words += ["--resize", args.resize, "--crop-size", args.crop_size]
+    command = [sys.executable, __file__, *words, "--row", loop, precision, folder]
+    result = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, text=True)
+    if result.returncode:
+        return f"ended with status {result.returncode} | | "
+    figures = json.loads(result.stdout.splitlines()[-1])
+    if "error" in figures:
+        return f"{figures['error']} | | "
+    seconds, memory = figures["seconds"], figures["memory"]
+    memory = f"{memory / 2**20:,.0f} MiB" if memory else "unknown"
+    return f"{figures['films'] / seconds:.1f} | {figures['waited'] / seconds:.1%} | {memory}"
+
+
+def write_films(folder, count, side):
+    """Make a data folder of so many films, a hundred of noise over and over, with their cache."""
+    from nih.film_cache import write_cache
+
+    data = pathlib.Path(folder)
+    (data / "images").mkdir()
+    rng = np.random.default_rng(0)
+    names = [f"{n:08d}_000.png" for n in range(count)]
+    for n, name in enumerate(names):
+        if n < 100:
+            noise = rng.integers(0, 256, (side, side), np.uint8)
+            Image.fromarray(noise).save(data / "images" / name)
+        else:
+            os.symlink(data / "images" / names[n % 100], data / "images" / name)
+    (data / "list.txt").write_text("\n".join(name + " 0 1" * 7 for name in names))
+    paths = [str(data / "images" / name) for name in names]
+    with contextlib.redirect_stdout(sys.stderr):
+        write_cache(folder, paths, side, os.cpu_count())
+
+
+def measure(args):
+    """Return the figures of one row: films, seconds, seconds of them waited, bytes of memory."""
+    import paddle
+
+    from dataset import CLASS_NAMES, ChestXray14, RandomCropFlip
+    from inference.engine import choose_engine
+    from metrics import AUROC
+    from model import CheXNet, LogLoss, TenCrop
+    from runtime.batches import FilmLoader
+    from runtime.devices import set_device
+    from runtime.precision import check_precision
+    from training.recipe import half_precision, make_optimizer
+
+    class Clock(paddle.callbacks.Callback):
+        films, waited = 0, 0.0
+
+        def on_train_batch_begin(self, step, logs=None):
+            if step >= WARMING_UP:
+                self.waited += time.perf_counter() - self.last
+
+        def on_train_batch_end(self, step, logs=None):
+            # The loss, or the probabilities, have been fetched: the device has done its work.
+            self.last = time.perf_counter()
+            if step == WARMING_UP - 1:
+                self.start = self.last
+            elif step >= WARMING_UP:
+                self.films += logs["batch_size"]
+
+        on_eval_batch_begin, on_eval_batch_end = on_train_batch_begin, on_train_batch_end
+
+    loop, precision, folder = args.row
+    device = set_device(args.device)
+    is_training = loop == "train"
+    crop = RandomCropFlip(args.crop_size) if is_training else None
+    films = ChestXray14(folder, os.path.join(folder, "list.txt"), crop, args.resize)
+    workers = command_line.default_workers()
+    loader = FilmLoader(films, batch_size=args.batch_size, num_workers=workers)
+    inputs = [paddle.static.InputSpec([None, None, None, None], "uint8", "films")]
+    labels = [paddle.static.InputSpec([None, len(CLASS_NAMES)], "float32", "labels")]
+    network, clock = CheXNet(), Clock()
+    if is_training:
+        if precision != "off":
+            check_precision(f"--amp {precision}", "float16")
+        adam, _ = make_optimizer(network, 0.001)
+        network, adam, amp_configs = half_precision(network, adam, precision, "float16")
+        model = paddle.Model(network, inputs, labels)
+        model.prepare(adam, LogLoss(), AUROC(CLASS_NAMES), amp_configs)
+        model.fit(loader, verbose=0, callbacks=[clock])
+    else:
+        network.eval()
+        layer, precision, _ = choose_engine(network, args.crop_size, precision)
+        model = paddle.Model(TenCrop(layer, args.crop_size), inputs, labels)
+        model.prepare(metrics=AUROC(CLASS_NAMES))
+        with paddle.no_grad():
+            model.evaluate(loader, verbose=0, callbacks=[clock])
+    seconds, memory = clock.last - clock.start, most_memory(device)
+    return {"films": clock.films, "seconds": seconds, "waited": clock.waited, "memory": memory}
+
+
+def most_memory(device):
+    """Return the most memory that this process has taken on a device, in bytes; None: unknown."""
+    import paddle
+
+    if device == "cpu":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    try:
+        if device.startswith("gpu"):
+            return paddle.device.cuda.max_memory_allocated()
+        return paddle.device.max_memory_allocated() or None
+    except (AttributeError, ValueError):  # Paddle 2.6, not on a GPU
+        return None
+
+
+def main(args):
+    if not args.row:
+        print(table(args))
+        return
+    try:
+        figures = measure(args)
+    except (UserError, RuntimeError, MemoryError, OSError) as error:  # no kernel, no memory
+        figures = {"error": first_line(error)}
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    command_line.run(main, parse_args())
