@@ -40,7 +40,10 @@ def parse_args():
     parser.add_argument("--steps", type=positive_int, help="default: 100, or 6 on a CPU")
     command_line.add_size_arguments(parser, 256, 224)
     parser.add_argument("--row", nargs=3, metavar=("LOOP", "PRECISION", "DATA"), help="this alone")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.steps and args.steps <= WARMING_UP:
+        parser.error(f"--steps: want more than the {WARMING_UP} that do not count")
+    return args
 
 
 def table(args):
