@@ -281,7 +281,7 @@ def resume(args, config, checkpoints, path, model):
     with open(os.path.join(args.save_dir, "config.json"), encoding="utf-8") as file:
         before = json.load(file)
     for key in FIXED:
-        if before.get(key) != config[key]:
+        if before.get(key, config[key]) != config[key]:  # an older run may lack a key
             raise UserError(
                 f"{args.save_dir}: want {key} {before.get(key)!r} as in its config.json, "
                 f"got {config[key]!r}; go on with the same options, or give another --save-dir"
