@@ -40,18 +40,19 @@ rules: $(VENV)/installed-dev
 	$(RUN) -m ruff format --check .
 	PYTHONPATH=. $(VENV)/bin/lint-imports --no-logo
 
+# Three at a time on two cores: many tests wait, for a launcher or a server.
 check: rules
-	$(RUN) -m pytest -q -n 2 --dist worksteal -m "not slow" tests
+	$(RUN) -m pytest -q -n 3 --dist worksteal -m "not slow" tests
 
 test: rules
-	$(RUN) -m pytest -q -n 2 --dist worksteal tests
+	$(RUN) -m pytest -q -n 3 --dist worksteal tests
 
 # The last GPU wheel on the public index is Paddle 2.6.2, built against NumPy 1; this is its CPU twin.
 test-paddle26:
 	test -x .venv26/bin/python || $(PYTHON) -m venv .venv26
 	.venv26/bin/python -m pip install --quiet --retries 1 setuptools paddlepaddle==2.6.2 'numpy<2' \
 	    $$(grep -hE '^(jinja2|matplotlib|pillow|safetensors|scikit-learn|scipy|tqdm)' requirements-cpu.txt) -r requirements-dev.txt
-	.venv26/bin/python -m pytest -q -n 2 --dist worksteal tests
+	.venv26/bin/python -m pytest -q -n 3 --dist worksteal tests
 
 # That wheel itself, on a machine without a GPU: what a user with a broken driver has. None of its
 # GPU kernels runs. 600 MB.
@@ -59,7 +60,7 @@ test-paddle26-gpu:
 	test -x .venv26gpu/bin/python || $(PYTHON) -m venv .venv26gpu
 	.venv26gpu/bin/python -m pip install --quiet --retries 1 setuptools paddlepaddle-gpu==2.6.2 'numpy<2' \
 	    $$(grep -hE '^(jinja2|matplotlib|pillow|safetensors|scikit-learn|scipy|tqdm)' requirements-cpu.txt) -r requirements-dev.txt
-	CUDA_VISIBLE_DEVICES= .venv26gpu/bin/python -m pytest -q -n 2 --dist worksteal tests
+	CUDA_VISIBLE_DEVICES= .venv26gpu/bin/python -m pytest -q -n 3 --dist worksteal tests
 
 # Side by side with PyTorch and the earlier port, on the films of ../shared/sample: about half an hour.
 # The table of a card alone: python benchmarks/device.py

@@ -152,7 +152,8 @@ def convert(torch_state, network, path, backbone_only=False):
     """
     wanted = network.state_dict()
     state, dropped = {}, {"counters": 0, "head": 0}
-    for torch_name, array in torch_state.items():
+    # Biases last: of a head that does not fit, the weight's shape says more.
+    for torch_name, array in sorted(torch_state.items(), key=lambda item: "bias" in item[0]):
         if torch_name.endswith("num_batches_tracked"):
             dropped["counters"] += 1
             continue

@@ -96,6 +96,9 @@ def parse_args():
     output.add_argument(
         "--output-dir", help="also write predictions.csv, metrics.json and report.html there"
     )
+    output.add_argument(
+        "--no-report", action="store_true", help="leave out report.html, its figures and heat maps"
+    )
     args = parser.parse_args()
     if args.boxes and (args.predictions or args.compare):
         parser.error("--boxes needs a network for the heat maps: give --weights alone")
@@ -123,7 +126,13 @@ from evaluation.printed_tables import (
     show_subgroups,
     show_thresholds,
 )
-from evaluation.result_folder import begin_results, check_folder, source_of, write_results
+from evaluation.result_folder import (
+    begin_results,
+    check_folder,
+    source_of,
+    write_metrics,
+    write_report,
+)
 from inference.engine import choose_engine
 from inference.film_sizes import set_sizes
 from metrics import Predictions
@@ -187,10 +196,14 @@ def main(args):
         show_localization(metrics["localization"])
     if args.output_dir:
         metrics |= {"test_list": file_facts(args.test_list), **source, "versions": versions()}
+        write_metrics(args.output_dir, metrics)
+        if args.no_report:
+            print(f"wrote {args.output_dir}/metrics.json", file=sys.stderr)
+            return
         examples = []
         if network:
             examples = draw_examples(network, films, probs, args.crop_size, boxed, maps)
-        write_results(args.output_dir, metrics, names, labels, probs, examples)
+        write_report(args.output_dir, metrics, names, labels, probs, examples)
         print(f"wrote {args.output_dir}: open {args.output_dir}/report.html", file=sys.stderr)
 
 

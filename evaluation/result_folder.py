@@ -31,7 +31,8 @@ def check_folder(folder, predictions=None):
     with tempfile.TemporaryFile(dir=folder):
         pass
     before = _metrics(folder)
-    if predictions and before and "predictions" not in before:
+    pictures = os.path.exists(os.path.join(folder, "report.html")) or "localization" in before
+    if predictions and before and "predictions" not in before and pictures:
         raise UserError(
             f"{folder}: it holds an evaluation with heat maps, which {predictions} cannot remake; "
             "give another --output-dir"
@@ -58,13 +59,17 @@ def begin_results(folder, names, probs):
     write_predictions(os.path.join(folder, "predictions.csv"), names, probs)
 
 
-def write_results(folder, metrics, names, labels, probs, examples):
-    """Write metrics.json, report.html and figures/ (see `report_page.write_report`)."""
-    from evaluation.report_page import write_report  # here: what draws takes a second to load
-
+def write_metrics(folder, metrics):
+    """Write metrics.json, with the digest of the predictions beside it."""
     metrics["predictions_sha256"] = sha256(os.path.join(folder, "predictions.csv"))
     write_json(os.path.join(folder, "metrics.json"), metrics)
-    write_report(folder, metrics, names, labels, probs, examples)
+
+
+def write_report(*arguments):
+    """Write report.html and figures/: see `report_page.write_report`."""
+    from evaluation import report_page  # here: what draws takes a second to load
+
+    report_page.write_report(*arguments)
 
 
 def _metrics(folder):

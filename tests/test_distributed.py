@@ -93,8 +93,8 @@ def test_two_ranks_give_the_predictions_of_one(script, launch, phantoms, random_
     path = data / "labels" / "test_list.txt"
     path.write_text("\n".join(path.read_text().splitlines()[:11]))  # an odd number
     words = ["--data-dir", data, "--weights", random_weights, *SMALL, "--batch-size", 3]
-    alone = script("eval.py", *words, "--output-dir", tmp_path / "one")
-    output = finish(launch("eval.py", *words, "--output-dir", tmp_path / "two"))
+    alone = script("eval.py", *words, "--no-report", "--output-dir", tmp_path / "one")
+    output = finish(launch("eval.py", *words, "--no-report", "--output-dir", tmp_path / "two"))
     one, two = (tmp_path / name / "predictions.csv" for name in ("one", "two"))
     assert one.read_text() == two.read_text() and len(one.read_text().splitlines()) == 12
     table = [line for line in output.splitlines() if line.startswith("The ")]
@@ -279,9 +279,9 @@ def test_two_machines_train_as_one_also_when_one_of_them_dies(
 def test_two_machines_evaluate_as_one(script, machines, phantoms, random_weights, tmp_path):
     words = ["--data-dir", phantoms, "--weights", random_weights, *SMALL, "--batch-size", 3]
     words += ["--crops", 1, "--bootstrap", 0]
-    alone = script("eval.py", *words, "--output-dir", tmp_path / "one")
+    alone = script("eval.py", *words, "--no-report", "--output-dir", tmp_path / "one")
     assert alone.returncode == 0, alone.stderr
-    first, second = machines("eval.py", *words, "--output-dir", tmp_path / "two")
+    first, second = machines("eval.py", *words, "--no-report", "--output-dir", tmp_path / "two")
     output = finish(first)
     finish(second)
     one, two = (tmp_path / name / "predictions.csv" for name in ("one", "two"))

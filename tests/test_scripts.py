@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -71,7 +72,8 @@ def test_train_then_eval_on_phantoms(script, phantoms, tmp_path):
     assert rates == pytest.approx([0.001, 0.0001])  # each is the rate of the epoch that follows
 
     weights, output = save / "best_model.pdparams", tmp_path / "result"
-    words = ["--data-dir", phantoms, *SMALL, "--weights", weights, "--output-dir", output]
+    words = ["--data-dir", phantoms, *SMALL, "--weights", weights, "--no-report"]
+    words += ["--output-dir", output]
     result = script("eval.py", *words, "--batch-size", 5)
     assert result.returncode == 0, result.stderr
     assert "3/3" in result.stderr  # the bar over batches
@@ -164,7 +166,8 @@ def test_real_films_get_pytorch_s_predictions(
     test_list.write_text("\n".join(lines[:films]))
     words = ["--data-dir", shared / folder, "--weights", reference_weights, "--batch-size", 8]
     words += ["--test-list", test_list]
-    result = script("eval.py", *words, "--output-dir", tmp_path / "result", cwd=tmp_path)
+    words += ["--no-report", "--output-dir", tmp_path / "result"]
+    result = script("eval.py", *words, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["result", "test_list.txt"]
     names, probs = read_predictions(tmp_path / "result" / "predictions.csv")
@@ -188,7 +191,7 @@ def two_networks(script, evaluated, phantoms, random_weights, tmp_path_factory):
     """The folders of what eval.py wrote with ten crops and with one."""
     folder = tmp_path_factory.mktemp("one_crop")
     words = ["--data-dir", phantoms, "--weights", random_weights, *SMALL, "--crops", 1]
-    result = script("eval.py", *words, "--output-dir", folder)
+    result = script("eval.py", *words, "--no-report", "--output-dir", folder)
     assert result.returncode == 0, result.stderr
     return evaluated, folder
 
@@ -211,6 +214,10 @@ def test_every_figure_comes_back_from_the_predictions(script, phantoms, evaluate
 
 
 def test_a_folder_never_holds_two_evaluations(script, fails, phantoms, evaluated, tmp_path):
+    made = tmp_path / "made"
+    shutil.copytree(evaluated, made)
+    (made / "report.html").write_text("with heat maps")
+    evaluated = made
     path = evaluated / "predictions.csv"
     before = {name: (evaluated / name).read_bytes() for name in tree(evaluated) if "." in name}
     words = ["--data-dir", phantoms, "--predictions", path, "--bootstrap", 0, "--output-dir"]
@@ -278,10 +285,11 @@ def test_thresholds_come_from_validation_films(
 ):
     words = ["--data-dir", phantoms, "--weights", random_weights, *SMALL]
     val_list = phantoms / "labels" / "val_list.txt"
+    words += ["--no-report"]
     script("eval.py", *words, "--test-list", val_list, "--output-dir", tmp_path / "val")
     val = tmp_path / "val" / "predictions.csv"
     test = evaluated / "predictions.csv"
-    words = ["--data-dir", phantoms, "--predictions", test]
+    words = ["--data-dir", phantoms, "--predictions", test, "--no-report"]
     result = script("eval.py", *words, "--thresholds-from", val, "--output-dir", tmp_path / "test")
     assert result.returncode == 0, result.stderr
     assert f"at thresholds from {val} (youden):" in result.stderr
