@@ -82,6 +82,8 @@ def read_checkpoint(path):
     """
     with open(path, "rb"):  # a missing file is reported before torch is asked for
         pass
+    if path.endswith(".pdparams"):
+        raise UserError(f"{path}: this is a Paddle file already; give it to --weights as it is")
     arrays = read_safetensors(path) if path.endswith(".safetensors") else read_torch(path)
     return {name: _widen(array) for name, array in arrays.items()}
 

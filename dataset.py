@@ -172,7 +172,7 @@ def read_film(path, resize=256, name=None):
                 )
             grey = _grey_plane(image, name)
     except FileNotFoundError:
-        raise UserError(f"{name}: want a film, got no such file; check the download") from None
+        raise UserError(f"{name}: want a film, got no such file; check the path") from None
     except PermissionError:
         raise UserError(f"{name}: want a film, got permission denied; chmod +r it") from None
     except IsADirectoryError:

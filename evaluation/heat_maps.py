@@ -14,7 +14,7 @@ from runtime.progress import progress_bar
 
 EXAMPLE_SIDE = 320  # of a film on the page, pixels
 EXAMPLES = {
-    "right": "Right: of each class, the likeliest film that is labelled with it",
+    "right": "Correct: of each class, the likeliest film that is labelled with it",
     "wrong": "Confidently wrong: of each class, the likeliest film that is not",
     "boxed": "Boxed: of each class, the likeliest film on which a radiologist boxed it",
 }

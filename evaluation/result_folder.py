@@ -27,6 +27,8 @@ def check_folder(folder, predictions=None):
         UserError: the folder holds an evaluation with heat maps, which predictions cannot remake.
         OSError: the folder cannot be written to.
     """
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise UserError(f"{folder}: want a folder for the results, got a file; give another name")
     os.makedirs(folder, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass

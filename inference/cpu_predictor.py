@@ -12,7 +12,7 @@ from runtime.environment import ranks_here
 
 
 class NoEngine(Exception):
-    """This Paddle was built without an engine of Paddle Inference."""
+    """An engine of Paddle Inference cannot be used here; the text says why."""
 
 
 class CPUPredictor(nn.Layer):
@@ -127,17 +127,17 @@ def _may_have_openvino():
 
 def _set_openvino(config, precision):
     if not _may_have_openvino():
-        raise NoEngine
+        raise NoEngine("OpenVINO is not in this Paddle, or programs are in Paddle 3's format")
     kind = paddle.inference.PrecisionType
     config.enable_openvino_engine(kind.Bfloat16 if precision == "bf16" else kind.Float32)
     if not config.openvino_engine_enabled():
-        raise NoEngine
+        raise NoEngine("this Paddle has no OpenVINO engine")
 
 
 def _set_onednn(config, precision):
     config.enable_mkldnn()
     if not config.mkldnn_enabled():
-        raise NoEngine
+        raise NoEngine("this Paddle has no oneDNN engine")
     if hasattr(config, "set_mkldnn_cache_capacity"):  # not on macOS
         config.set_mkldnn_cache_capacity(4)  # a whole chunk and a last one, and some
     if precision == "bf16":

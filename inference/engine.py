@@ -82,8 +82,8 @@ def run_on_cpu(network, size, precision="fp32"):
     ):
         try:
             return CPUPredictor(network, size, precision, engine), engine
-        except NoEngine:
-            print_once(f"this Paddle has no {name} engine: using {instead}", file=sys.stderr)
+        except NoEngine as reason:
+            print_once(f"{reason}: using {instead}", file=sys.stderr)
         except Exception as error:  # Paddle's C++ side raises what it likes
             print_once(
                 f"the {name} engine does not run ({first_line(error)}): using {instead}",

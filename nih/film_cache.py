@@ -33,9 +33,9 @@ def write_cache(data_dir, paths, resize, workers):
     """
     cache = FilmCache(data_dir, resize)
     folder = cache.folder
-    size = len(paths) * resize * resize / 1e9
+    size = _size(len(paths) * resize * resize)
     if cache.rows(paths)[0] is not None:
-        print(f"{folder} is up to date: {len(paths)} films, {size:.1f} GB")
+        print(f"{folder} is up to date: {len(paths)} films, {size}")
         return
     del cache  # Windows replaces no file that is mapped into memory
     os.makedirs(folder, exist_ok=True)
@@ -80,10 +80,12 @@ def write_cache(data_dir, paths, resize, workers):
     with write_whole(os.path.join(folder, "index.json"), "w") as file:
         json.dump(index, file)
     os.remove(progress)
-    print(
-        f"wrote {folder}: {len(paths)} films, {size:.1f} GB; "
-        "train.py and eval.py use it from now on"
-    )
+    print(f"wrote {folder}: {len(paths)} films, {size}; train.py and eval.py use it from now on")
+
+
+def _size(count):
+    """Return a number of bytes as text, in GB or, where that is little, in MB."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
 
 
 def _rows_done(progress, partial, digest):

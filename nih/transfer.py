@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import os
 import shutil
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -74,11 +75,18 @@ def fetch(url, path, digest=None, verify=True, wait=1.0, check=None):
             problem = first_line(error)
         now = os.path.getsize(part) if os.path.exists(part) else 0
         failures = 0 if now > before else failures + 1
-        time.sleep(min(LONGEST_WAIT, wait * 2 ** max(0, failures - 1)))
+        if failures < ATTEMPTS:
+            pause = min(LONGEST_WAIT, wait * 2 ** max(0, failures - 1))
+            name = os.path.basename(path)
+            print(
+                f"{name}: {problem}; attempt {failures + 1} of {ATTEMPTS} in {pause:.0f} s",
+                file=sys.stderr,
+            )
+            time.sleep(pause)
     else:
         raise UserError(
             f"{url}: want {os.path.basename(path)}, got none in {ATTEMPTS} attempts ({problem}); "
-            "run the same command again to go on from there"
+            "run the same command again to go on from there, or give a mirror with --url-base"
         )
     if url.endswith(".gz") and not path.endswith(".gz"):
         _unpack(part)

@@ -4,6 +4,7 @@ Neither Paddle nor NumPy is imported here, so that `--help` and a mistyped optio
 """
 
 import argparse
+import contextlib
 import difflib
 import importlib.util
 import os
@@ -86,29 +87,26 @@ def _number(kind, good, description):
     """Return an argparse type that reads an int or float and refuses those that are not `good`."""
 
     def parse(text):
-        number = kind(text)
-        if not good(number):
-            raise ValueError
-        return number
+        with contextlib.suppress(ValueError):
+            if good(number := kind(text)):
+                return number
+        raise argparse.ArgumentTypeError(f"want {description}, got {text!r}")
 
-    parse.__name__ = description  # argparse says "invalid <description> value: 'x'"
     return parse
 
 
-positive_int = _number(int, lambda n: n > 0, "whole number above 0")
-natural_int = _number(int, lambda n: n >= 0, "whole number")
-positive_float = _number(float, lambda x: 0 < x < float("inf"), "number above 0")
+positive_int = _number(int, lambda n: n > 0, "a whole number above 0")
+natural_int = _number(int, lambda n: n >= 0, "a whole number, 0 or more")
+positive_float = _number(float, lambda x: 0 < x < float("inf"), "a number above 0")
 
 
 def int_list(text):
     """argparse type: rising whole numbers above 0 with commas between, or nothing."""
     numbers = [positive_int(part) for part in text.split(",") if part]
     if numbers != sorted(set(numbers)):
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"want rising whole numbers, got {text!r}")
     return numbers
 
-
-int_list.__name__ = "list of rising whole numbers"
 
 # Placeholders for values in --help.
 METAVARS = {positive_int: "N", natural_int: "N", positive_float: "X", int_list: "N,N,..."}

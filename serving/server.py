@@ -2,10 +2,11 @@
 
 import importlib.util
 import os
+import socket
 import sys
 
 from model import CheXNet, load_weights
-from runtime.files import UserError
+from runtime.files import UserError, first_line
 
 
 def serve(args):
@@ -17,11 +18,19 @@ def serve(args):
         args: of predict.py.
 
     Raises:
-        UserError: Streamlit is not installed, or the weights cannot be used.
+        UserError: Streamlit is not installed, the weights cannot be used, or the port is taken.
     """
     if importlib.util.find_spec("streamlit") is None:
         raise UserError("--serve: the package streamlit is not installed; pip install streamlit")
     load_weights(CheXNet(), args.weights)  # what is wrong with them is said here
+    try:
+        with socket.create_server((args.host, args.port)):
+            pass
+    except (OSError, OverflowError) as error:
+        raise UserError(
+            f"--host {args.host} --port {args.port}: cannot listen there ({first_line(error)}); "
+            "give another --port"
+        ) from None
     settings = {
         "server.address": args.host,
         "server.port": args.port,

@@ -249,3 +249,6 @@ def test_a_broken_checkpoint_is_named(fails, tmp_path, torch_net, content):
 def test_a_missing_checkpoint_and_a_wrong_name_are_named(fails, tmp_path):
     assert "none.pth" in fails("convert_torch_weights.py", tmp_path / "none.pth", "w.pdparams")
     assert ".pdparams" in fails("convert_torch_weights.py", tmp_path / "none.pth", "w.pth")
+    (tmp_path / "w.pdparams").touch()
+    error = fails("convert_torch_weights.py", tmp_path / "w.pdparams", "v.pdparams")
+    assert "w.pdparams: this is a Paddle file already; give it to --weights" in error

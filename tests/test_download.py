@@ -158,15 +158,19 @@ def test_a_packed_file_is_unpacked_and_its_content_checked(server, tmp_path):
         fetch(f"{server.base}/broken.csv.gz", str(tmp_path / "broken.csv"))
 
 
-def test_no_such_file_is_told_at_once_and_a_dead_server_after_some_attempts(server, tmp_path):
+def test_no_such_file_is_told_at_once_and_a_dead_server_after_some_attempts(
+    server, tmp_path, capsys
+):
     with pytest.raises(UserError, match="got HTTP 404"):
         fetch(f"{server.base}/nothing", str(tmp_path / "film"))
     assert len(server.requests) == 1
     server.files["film"], server.tricks["film"] = CONTENT, ["503"] * 100
     with pytest.raises(UserError, match=r"got none in 8 attempts \(HTTP 503\)"):
         fetch(f"{server.base}/film", str(tmp_path / "film"), wait=0.001)
-    with pytest.raises(UserError, match="refused"):
+    with pytest.raises(UserError, match=r"refused.*--url-base"):
         fetch("http://127.0.0.1:9/film", str(tmp_path / "film"), wait=0.001)
+    lines = capsys.readouterr().err.splitlines()  # seven for each of the two: one for each pause
+    assert len(lines) == 14 and lines[0].startswith("film: HTTP 503; attempt 2 of 8 in ")
 
 
 def test_a_killed_download_goes_on(server, tmp_path):

@@ -203,7 +203,7 @@ def test_folders_that_cannot_be_written(fails, random_weights, data, tmp_path, h
 def test_an_output_folder_that_is_a_file(fails, random_weights, data, tmp_path):
     (tmp_path / "out").write_text("precious")
     words = ["--data-dir", data, "--weights", random_weights, "--output-dir", tmp_path / "out"]
-    assert "File exists" in fails("eval.py", *words)
+    assert "want a folder for the results, got a file" in fails("eval.py", *words)
     assert (tmp_path / "out").read_text() == "precious"
 
 

@@ -186,3 +186,12 @@ def test_the_page_says_what_is_wrong_with_the_weights(fails, tmp_path):
     pytest.importorskip("streamlit")
     error = fails("predict.py", "--serve", "--weights", tmp_path / "none.pdparams")
     assert "want a weight file, got nothing there" in error
+
+
+def test_a_port_that_cannot_be_had_is_one_line(fails, random_weights):
+    pytest.importorskip("streamlit")
+    words = ["--serve", "--weights", random_weights, "--port"]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"--port {port}: cannot listen there (" in fails("predict.py", *words, port)
+    assert "--port 99999: cannot listen there (" in fails("predict.py", *words, 99999)
