@@ -11,7 +11,7 @@ import json
 import os
 import textwrap
 
-from runtime import command_line
+from runtime import command_line, environment
 from runtime.command_line import int_list, natural_int, positive_float, positive_int
 
 EXAMPLES = """\
@@ -123,6 +123,7 @@ def parse_args():
 
 if __name__ == "__main__":
     ARGS = parse_args()  # before Paddle is imported: --help and errors come at once
+    environment.compute_on_cores()
 
 import paddle
 

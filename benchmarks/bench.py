@@ -26,7 +26,7 @@ import numpy as np
 import ours
 from ours import FILMS, SHARED
 
-from runtime import command_line  # before Paddle
+from runtime import command_line, environment  # before Paddle
 from runtime.files import UserError
 
 CROPS_AT_A_TIME = (1, 2, 5, 10)
@@ -41,6 +41,12 @@ def mkl_by_itself(task):
     return task()
 
 
+def on_all_cores(task):
+    """Run a task with as many threads as train.py takes; Paddle is not loaded yet."""
+    environment.compute_on_cores()
+    return task()
+
+
 TASKS = {
     "torch eval": lambda: baselines.torch_eval(FILMS),
     "paddle eval": lambda: mkl_by_itself(lambda: baselines.paddle_eval(FILMS)),
@@ -50,6 +56,7 @@ TASKS = {
     "torch step": baselines.torch_step,
     "step": ours.training_step,
     "step on two processes": ours.training_step,
+    "step on all cores": lambda: on_all_cores(ours.training_step),
     "step without MKL_DEBUG_CPU_TYPE": lambda: mkl_by_itself(ours.training_step),
     "torch train samples": lambda: baselines.torch_train_samples(FILMS),
     "paddle train samples": lambda: baselines.paddle_train_samples(FILMS),
@@ -77,6 +84,15 @@ ROWS = [
     (
         "training step, 16 films, against MKL's slow path",
         *("step without MKL_DEBUG_CPU_TYPE", 1, "step", 1, "s", 4),
+    ),
+    (
+        "the same on all cores, as train.py, against one",
+        "step",
+        1,
+        "step on all cores",
+        1,
+        "s",
+        None,
     ),
     (
         "the same on two processes of 8 films",

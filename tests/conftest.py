@@ -15,7 +15,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "standin")]
 
 # Tests take turns on the cores: threads that are done sleep at once, not after spinning for 0.2 s.
 os.environ.setdefault("KMP_BLOCKTIME", "0")
-# And their processes keep memory instead of giving it back and asking for it again: a third of the
+# One thread each, as several run at a time; and the bits of a sum depend on the number of threads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Their processes keep memory instead of giving it back and asking for it again: a third of the
 # time of a short training.
 os.environ.setdefault("MALLOC_MMAP_MAX_", "0")
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "-1")

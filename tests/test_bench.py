@@ -8,11 +8,11 @@ pytestmark = pytest.mark.slow
 
 
 def test_the_table_of_a_device_has_train_and_eval_in_every_precision(on_device):
-    words = ["--batch-size", 1, "--steps", 3, "--resize", 72, "--crop-size", 64]
+    words = ["--batch-size", 2, "--steps", 3, "--resize", 72, "--crop-size", 64]
     result = on_device("benchmarks/device.py", "--device", "standin", *words)
     assert result.returncode == 0, result.stderr
     first, _, header, _, *rows = result.stdout.splitlines()
-    assert first.startswith("On standin:0, Paddle 3") and "batch 1, crops of 64" in first
+    assert first.startswith("On standin:0, Paddle 3") and "batch 2, crops of 64" in first
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
     assert [row[0] for row in cells] == [
         *(f"train.py, --amp {level}" for level in ("off", "O1", "O2")),

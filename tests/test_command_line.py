@@ -1,6 +1,7 @@
 """The first minute with the command line: help, typing errors, a Python without the packages."""
 
 import os
+import os
 import re
 import subprocess
 import sys
@@ -101,6 +102,35 @@ def test_a_bar_in_a_log_is_lines(tmp_path):
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     first, last = result.stderr.splitlines()
     assert "0/5" in first and "5/5" in last and "\r" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "threads"),
+    [
+        ({}, os.cpu_count()),
+        ({"PADDLE_LOCAL_SIZE": "2"}, max(1, os.cpu_count() // 2)),  # two ranks share the cores
+        ({"PADDLE_LOCAL_SIZE": "999"}, 1),
+        ({"OMP_NUM_THREADS": "3"}, 3),  # what the user has set stays
+    ],
+)
+def test_training_takes_this_rank_s_share_of_the_cores(variables, threads):
+    if os.path.exists("/dev/nvidia0"):
+        pytest.skip("there is a GPU, which computes instead")
+    code = (
+        "import sys; sys.argv = ['train.py', '--data-dir', 'nowhere']\n"
+        "import os, runpy\n"
+        "try: runpy.run_path('train.py', run_name='__main__')\n"
+        "except SystemExit: print(os.environ['OMP_NUM_THREADS'])"
+    )
+    clean = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=clean | variables,
+        capture_output=True,
+        text=True,
+    )
+    assert result.stdout == f"{threads}\n", result.stderr
 
 
 def test_a_reader_that_leaves_early_is_no_error():

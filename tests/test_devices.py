@@ -122,9 +122,8 @@ def test_half_precision_learns_what_float32_does(level, trained, on_cpu):
     assert "the loss scaler skipped 0 of 6 steps" in printed
 
 
-@pytest.mark.parametrize("level", ["O1", "O2"])
-def test_half_precision_in_bfloat16_too(level, train, on_cpu):
-    words = ["--device", "intel_hpu", "--amp", level, "--amp-dtype", "bfloat16"]
+def test_half_precision_in_bfloat16_too(train, on_cpu):
+    words = ["--device", "intel_hpu", "--amp", "O2", "--amp-dtype", "bfloat16"]
     printed, _ = train(*words, device_type="intel_hpu")
     difference = np.abs(losses(printed) - losses(on_cpu[0]))
     print("difference of the losses, step by step:", difference)
