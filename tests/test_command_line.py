@@ -1,7 +1,6 @@
 """The first minute with the command line: help, typing errors, a Python without the packages."""
 
 import os
-import os
 import re
 import subprocess
 import sys
