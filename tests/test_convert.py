@@ -15,6 +15,8 @@ from torch_densenet import lively_densenet
 from model import CheXNet, load_weights
 from runtime.files import sha256
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def torch_net():

@@ -10,6 +10,8 @@ from conftest import link_films
 
 from runtime.batches import film_pool
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["--resize", 72, "--crop-size", 64]
 NO_OPENVINO = "this Paddle has no OpenVINO engine: using oneDNN"
 FAILS = "engine does not run ((Unavailable) Not compiled with it. (at analysis_config.cc:1)): using"
