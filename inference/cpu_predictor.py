@@ -127,7 +127,12 @@ def _may_have_openvino():
 
 def _set_openvino(config, precision):
     if not _may_have_openvino():
-        raise NoEngine("OpenVINO is not in this Paddle, or programs are in Paddle 3's format")
+        has = hasattr(paddle.inference.Config, "enable_openvino_engine")
+        raise NoEngine(
+            "OpenVINO takes programs of Paddle 2's format alone"
+            if has
+            else "this Paddle has no OpenVINO engine"
+        )
     kind = paddle.inference.PrecisionType
     config.enable_openvino_engine(kind.Bfloat16 if precision == "bf16" else kind.Float32)
     if not config.openvino_engine_enabled():

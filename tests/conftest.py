@@ -84,8 +84,12 @@ def requests_of(browser):
 
 def build_standin(device_type="standin"):
     """Return the environment variables with which Paddle has a stand-in accelerator."""
+    import paddle
+
     import standin
 
+    if paddle.__version__.startswith("2"):
+        pytest.skip("no stand-in accelerator: its kernels are written for Paddle 3")
     cache = pathlib.Path(tempfile.gettempdir()) / f"chexnet-standin-{os.getuid()}"
     try:
         return standin.build(cache, device_type)
