@@ -8,7 +8,7 @@ import paddle
 from paddle import nn
 
 from model import normalize
-from runtime.environment import ranks_here
+from runtime.environment import cores_of_rank
 
 
 class NoEngine(Exception):
@@ -53,7 +53,7 @@ class CPUPredictor(nn.Layer):
             config.disable_gpu()
             config.disable_glog_info()
             config.set_optim_cache_dir(folder)  # OpenVINO's, else ./__cache__ of 28 MB a run
-            config.set_cpu_math_library_num_threads(max(1, os.cpu_count() // ranks_here()))
+            config.set_cpu_math_library_num_threads(cores_of_rank())
             (_set_openvino if self.engine == "openvino" else _set_onednn)(config, precision)
             self._predictor = inference.create_predictor(config)
         predictor = self._predictor

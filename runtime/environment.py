@@ -27,13 +27,18 @@ def ranks_here():
     return max(1, [address.rpartition(":")[0] for address in all_ranks].count(own))
 
 
+def cores_of_rank():
+    """Return this rank's share of the machine's cores, at least one."""
+    return max(1, os.cpu_count() // ranks_here())
+
+
 def compute_on_cores():
     """Let Paddle compute with this rank's share of the cores; call it before Paddle is imported.
 
     `import paddle` sets OMP_NUM_THREADS to 1 unless it is set. With a GPU that is right.
     """
     if not os.path.exists("/dev/nvidia0"):
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, os.cpu_count() // ranks_here())))
+        os.environ.setdefault("OMP_NUM_THREADS", str(cores_of_rank()))
 
 
 # Paddle's CPU convolutions end in Intel's MKL, which takes its slow path on AMD processors unless
