@@ -146,6 +146,7 @@ from training.callbacks import (
     Upkeep,
 )
 from training.checkpoints import Checkpoints, Run, find_checkpoints
+from training.curves import Curves
 from training.log_file import log_file
 from training.ranks import check_same_checkpoint
 from training.recipe import LossScaler, half_precision, make_optimizer
@@ -211,6 +212,7 @@ def main(args):
         BestModel(run, network, best, monitor, args.patience),
         EpochLine(run, args.epochs, monitor),
         EpochSchedule(schedule),
+        Curves(run, args.save_dir, monitor),
         checkpoints,
     ]
     config = {
@@ -237,7 +239,8 @@ def main(args):
             model.fit(train_loader, val_loader, epochs=epochs, verbose=0, callbacks=callbacks)
         print_once(f"done: epoch {run.epoch}, best validation {monitor} {run.best:.4f}")
         print_once(
-            f"weights: {best}; figures of each epoch: {args.save_dir}/metrics.csv; log: {log}"
+            f"weights: {best}; figures of each epoch: {args.save_dir}/metrics.csv, curves.png; "
+            f"log: {log}"
         )
         print_once(f"next: python eval.py --data-dir {args.data_dir} --weights {best}")
 
