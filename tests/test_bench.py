@@ -1,8 +1,13 @@
-"""The table that whoever has a card fills in, on the stand-in accelerator."""
+"""The benchmarks run: the table of a card on the stand-in accelerator, training beside PyTorch."""
 
+import csv
 import re
+import subprocess
+import sys
 
+import numpy as np
 import pytest
+from conftest import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -29,3 +34,21 @@ def test_the_table_of_a_device_has_train_and_eval_in_every_precision(on_device):
         "",
         "",
     ]
+
+
+def test_training_in_float64_is_pytorch_s(phantoms, tmp_path):
+    """In float32 rounding parts them within some steps, as it parts PyTorch from itself."""
+    command = [sys.executable, ROOT / "benchmarks" / "training_parity.py", "--data-dir", phantoms]
+    command += ["--resize", 72, "--crop-size", 64, "--batch-size", 6, "--num-workers", 0]
+    command += ["--epochs", 2, "--decay-epochs", 1, "--dtype", "float64", "--output-dir", tmp_path]
+    result = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    with open(tmp_path / "losses.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    paddle, torch = (np.array([float(row[name]) for row in rows]) for name in ("paddle", "pytorch"))
+    assert len(rows) == 8 and np.abs(paddle[0] - paddle[-1]) > 0.01  # it has learnt
+    difference = np.abs(paddle - torch).max()
+    print(f"largest difference of a loss over {len(rows)} steps: {difference:.1e}")
+    assert difference <= 1e-8
+    assert f"paddle and pytorch: {difference:.1e} over steps 1 to 8" in result.stdout
+    assert (tmp_path / "losses.png").stat().st_size and (tmp_path / "losses.svg").stat().st_size
