@@ -52,8 +52,8 @@ import paddle
 import torch
 from torch_densenet import DenseNet121
 
-from convert_torch_weights import paddle_name
 from dataset import ChestXray14, RandomCropFlip
+from inference.torch_names import paddle_name
 from model import CheXNet, LogLoss, normalize
 from runtime.batches import EpochSampler, FilmLoader
 from runtime.files import write_whole
