@@ -6,7 +6,7 @@ import pytest
 from conftest import ROOT
 
 SCRIPTS = ("train", "eval", "predict", "export", "prepare_data", "convert_torch_weights")
-ACTIONS = ("download", "check", "cache", "split")
+ACTIONS = ("download", "check", "cache", "split", "labels")
 
 
 @pytest.fixture(scope="module")
