@@ -181,25 +181,32 @@ def report(args, places):
     )
     with open(os.path.join(args.save_dir, "metrics.csv"), newline="", encoding="utf-8") as file:
         epochs = sum(1 for _ in csv.DictReader(file))
-    training = len(read_label_list(places.lists["train"])[0])
+    films, training = published["images"], len(read_label_list(places.lists["train"])[0])
+    counts = {
+        "test films": [f"{n:,}" for n in (REFERENCE["test"][0], films, films)],
+        "training films": [f"{n:,}" for n in (REFERENCE["train"][0],) * 2 + (training,)],
+    }
     begin = "ImageNet weights" if args.pretrained == "imagenet" else "random weights"
-    films, patients = published["images"], published["patients"]
-    all_films = REFERENCE["test"][0]
     lines = [
-        f"AUROCs on {films:,} test films of {patients:,} patients, in brackets 95 % intervals.",
-        f"own: trained on {training:,} films for {epochs} epoch{'s' * (epochs > 1)} from {begin}.",
-        f"published: by arnoweng/CheXNet, on the {all_films:,} films of its own test list.",
+        "AUROCs, in brackets 95 % intervals by bootstrap over patients.",
+        "published: by arnoweng/CheXNet of its checkpoint. published, here: that checkpoint, "
+        "evaluated here.",
+        f"own: trained here, {epochs} epoch{'s' * (epochs > 1)} from {begin}.",
     ]
     if sha256(places.lists["test"]) != LABELS["test_list.txt"][1][1]:
-        lines.append(f"These {films:,} films are not that list: the columns do not compare.")
+        lines.append(
+            f"The {films:,} films are not the published test list: the first column is of other "
+            "films and does not compare."
+        )
     kind, digest = WEIGHTS["model.pth.tar"][1]
     if file_digest(places.checkpoint, kind) != digest:
         lines.append(
-            f"{places.checkpoint} is NOT the published checkpoint (its digest is another): "
-            "nor is the column 'published, here'."
+            f"'published, here' is NOT of the published checkpoint: {places.checkpoint} has "
+            "another digest."
         )
+        counts["training films"][1] = "unknown"
     pages = [os.path.join(folder, "report.html") for folder in (places.published, places.own)]
-    table = side_by_side(PUBLISHED["arnoweng/CheXNet"], published, own, comparison)
+    table = side_by_side(PUBLISHED["arnoweng/CheXNet"], published, own, comparison, counts)
     return [*lines, "", *table, "", f"pages: {', '.join(pages)}"]
 
 

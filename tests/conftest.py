@@ -135,6 +135,7 @@ def server():
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield server
+    server.let_go.set()
     server.shutdown()
     thread.join()
 

@@ -5,6 +5,7 @@ import http.server
 import io
 import re
 import tarfile
+import threading
 import time
 
 from nih import download
@@ -16,6 +17,7 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files, self.tricks, self.requests = {}, {}, []
+        self.let_go = threading.Event()
         self.base = f"http://127.0.0.1:{self.server_port}"
 
 
@@ -55,6 +57,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         if trick == "cut":
             rest = rest[: len(rest) // 3]
+        if trick == "hold":
+            self.wfile.write(rest[: len(rest) // 2])
+            self.server.let_go.wait()
+            return
         if trick == "slow":
             for n in range(0, len(rest), 100_000):
                 self.wfile.write(rest[n : n + 100_000])
@@ -64,6 +70,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *words):
         pass
+
+
+class Huge(bytes):
+    """Claims to be of 1 TB."""
+
+    def __len__(self):
+        return 10**12
+
+    def __getitem__(self, key):
+        return self
 
 
 def archive(members):

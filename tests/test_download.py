@@ -15,7 +15,7 @@ import numpy as np
 import paddle
 import pytest
 from conftest import ROOT, link_films, tree
-from mirror import archive, fill
+from mirror import Huge, archive, fill
 
 from dataset import CLASS_NAMES, read_label_list
 from evaluation.predictions_csv import read_predictions
@@ -269,16 +269,6 @@ def test_a_disk_that_is_too_small_is_told_before(fails, mirror, tmp_path):
     assert "GB of free disk" in fails("prepare_data.py", *words)
 
 
-class Huge(bytes):
-    """Claims to be of 1 TB."""
-
-    def __len__(self):
-        return 10**12
-
-    def __getitem__(self, key):
-        return self
-
-
 def test_check_finds_what_is_wrong(script, phantoms, tmp_path):
     data = link_films(phantoms, tmp_path / "data")
     train, test = (data / "labels" / f"{split}_list.txt" for split in ("train", "test"))
@@ -362,6 +352,40 @@ def test_training_starts_from_imagenet_and_fetches_it_once(
     assert len(server.requests) == 1
     result = script(*words, "--save-dir", tmp_path / "again", env=env)
     assert result.returncode == 0 and len(server.requests) == 1, result.stderr
+
+
+def test_imagenet_weights_are_fetched_where_paddle_looks_for_them(
+    server, phantoms, tmp_path, monkeypatch
+):
+    data = link_films(phantoms, tmp_path / "data")
+    for name in download.LABELS:
+        (data / "labels" / name).touch()
+    address, folder = f"https://elsewhere/{WEIGHTS}", str(tmp_path / "weights")
+    md5 = hashlib.md5(CONTENT).hexdigest()
+    monkeypatch.setitem(paddle.vision.models.densenet.model_urls, "densenet121", (address, md5))
+    monkeypatch.setattr(paddle.utils.download, "WEIGHTS_HOME", folder)
+    server.files[WEIGHTS] = b"other"
+    words = {"imagenet": True, "films": False, "url_base": server.base, "verify": False}
+    with pytest.raises(UserError, match=rf"{WEIGHTS}\.wrong: want md5"):
+        download.download(str(data), **words)  # Paddle would not take it either
+    server.files[WEIGHTS] = CONTENT
+    download.download(str(data), **words)
+    found = paddle.utils.download.get_weights_path_from_url(address, md5)
+    assert found == os.path.join(folder, WEIGHTS)
+    with open(found, "rb") as file:
+        assert file.read() == CONTENT
+
+
+def test_what_has_come_of_an_archive_needs_no_more_room(mirror, tmp_path):
+    missing = download.missing_archives(str(tmp_path), mirror.base)
+    sizes = [len(mirror.files[f"{name}.tar.gz"]) for name in missing]
+    whole = 1.02 * sum(sizes) + max(sizes)
+    assert download.archives_size(str(tmp_path), missing) == (sum(sizes), pytest.approx(whole))
+    (tmp_path / "images_002.tar.gz.part").write_bytes(b"x" * 1000)
+    (tmp_path / "images_001.tmp" / "images").mkdir(parents=True)
+    (tmp_path / "images_001.tmp" / "images" / "a.png").write_bytes(b"x" * 500)
+    _, need = download.archives_size(str(tmp_path), missing)
+    assert need == pytest.approx(whole - 1500)
 
 
 @pytest.mark.parametrize("trick", ["cut", "wrong digest"])
