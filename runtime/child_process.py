@@ -51,7 +51,7 @@ def run_child(command, held):
 
     def pass_on(number, frame):
         asked.append(number)
-        if child:
+        if child and os.name != "nt":  # there Ctrl-C reaches both
             child.send_signal(number)
 
     before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -124,13 +124,7 @@ def test_a_run_killed_three_times_ends_as_if_nothing_had_been(
     aurocs = [f"{metrics['auroc']['Hernia']:.4f}" for metrics in found]
     assert [rows["Hernia"][n] for n in (0, 1, 5)] == ["0.9104", *aurocs]
     assert found[1]["weights"]["sha256"] == sha256(ours / "best_model.pdparams")
-    assert (
-        os.listdir(tmp_path / "pretrained_models").sort()
-        == [
-            "model.pth.tar",
-            "model_from_torch.pdparams",
-        ].sort()
-    )
+    assert tree(tmp_path / "pretrained_models") == ["model.pth.tar", "model_from_torch.pdparams"]
     every_result_is_of_its_inputs(mirror, monkeypatch, tmp_path)
 
 
