@@ -1,4 +1,6 @@
 # make demo      phantom films, train, evaluate: a few minutes on two CPU cores
+# make reproduce DATA=/path    download, check, cache, convert, evaluate, train, evaluate, compare: days
+#                              without a GPU; OPTIONS=--dry-run shows the steps
 # make check     lint, format, import rules, and the tests that start no training and no browser
 # make test      make check's rules and every test
 # make bench     times, side by side with how others do it
@@ -12,7 +14,7 @@ DEMO = --data-dir demo/data --resize 72 --crop-size 64
 # The GPU wheel where there is a GPU.
 REQUIREMENTS := $(shell nvidia-smi >/dev/null 2>&1 && echo requirements.txt || echo requirements-cpu.txt)
 
-.PHONY: demo check test test-paddle26 test-paddle26-gpu bench picture rules clean
+.PHONY: demo reproduce check test test-paddle26 test-paddle26-gpu bench picture rules clean
 .DELETE_ON_ERROR:
 
 $(VENV)/installed: $(REQUIREMENTS)
@@ -34,6 +36,11 @@ demo: $(VENV)/installed demo/data/labels/test_list.txt
 	$(RUN) eval.py --data-dir demo/data --weights demo/save/best_model.pdparams --batch-size 32 --output-dir demo/result
 	@echo "These films are cartoons: the figures show that the network learns, nothing about patients."
 	@echo "Open demo/result/report.html."
+
+# What tests need brings torch, which reads the published checkpoint.
+DATA ?= ChestX-ray14
+reproduce: $(VENV)/installed-dev
+	$(RUN) reproduce.py --data-dir "$(DATA)" $(OPTIONS)
 
 rules: $(VENV)/installed-dev
 	$(RUN) -m ruff check .

@@ -126,6 +126,7 @@ def list_films(data_dir):
     for parent in (data_dir, os.path.join(data_dir, "images")):
         if os.path.isdir(parent):
             parts = sorted(entry for entry in os.listdir(parent) if entry.startswith("images"))
+            parts = [part for part in parts if not part.endswith(".tmp")]  # half unpacked
             folders += [os.path.join(parent, part) for part in parts]
             folders += [os.path.join(parent, part, "images") for part in parts]
     paths = {}
@@ -261,7 +262,7 @@ class FilmCache:
     def __init__(self, data_dir, resize=256):
         self.folder = os.path.join(data_dir, f"cache_{resize}")
         self.index, self.films = None, None
-        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+        with contextlib.suppress(FileNotFoundError, ValueError):
             with open(os.path.join(self.folder, "index.json"), encoding="utf-8") as file:
                 index = json.load(file)
             self.films = np.load(os.path.join(self.folder, "films.npy"), mmap_mode="r")

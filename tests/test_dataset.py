@@ -12,6 +12,7 @@ from dataset import (
     ChestXray14,
     RandomCropFlip,
     find_films,
+    list_films,
     read_film,
     read_label_list,
 )
@@ -164,6 +165,9 @@ def test_films_are_found_in_every_layout(tmp_path, layout):
     (tmp_path / layout).mkdir(parents=True, exist_ok=True)
     (tmp_path / "images_001" / "images" / "a.png").touch()
     (tmp_path / layout / "b.png").touch()
+    (tmp_path / "images_003.tmp" / "images").mkdir(parents=True)
+    (tmp_path / "images_003.tmp" / "images" / "half.png").touch()  # being unpacked
+    assert "half.png" not in list_films(tmp_path)
     paths = find_films(tmp_path, ["b.png", "a.png"])
     assert paths[0].endswith("b.png") and (tmp_path / layout / "b.png").samefile(paths[0])
 

@@ -83,9 +83,14 @@ def new_film(folder):
     path.write_text(path.read_text() + "99999999_000.png" + " 0" * 14 + "\n")
 
 
+def cut_cache(folder):
+    os.truncate(folder / CACHE / "films.npy", 1000)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
+        (cut_cache, "no such cache"),
         (replace_film, "has changed since"),
         (older_version, "another version"),
         (new_film, "99999999_000.png is not in it"),
