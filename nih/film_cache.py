@@ -38,7 +38,7 @@ def write_cache(data_dir, paths, resize, workers):
     if cache.rows(paths)[0] is not None:
         print(f"{folder} is up to date: {len(paths)} films, {size}")
         return
-    del cache  # Windows replaces no file that is mapped into memory
+    del cache  # Windows replaces no file that is open
     os.makedirs(folder, exist_ok=True)
     index = {
         "version": FilmCache.VERSION,
@@ -51,9 +51,9 @@ def write_cache(data_dir, paths, resize, workers):
     if done:
         print(f"going on with {folder} after {done} films")
     try:
-        for done in _write_rows(partial, paths, resize, done, workers):
+        for rows in _write_rows(partial, paths, resize, done, workers):
             with write_whole(progress, "w") as file:
-                json.dump({"index_sha256": digest, "done": done}, file)
+                json.dump({"index_sha256": digest, "done": rows}, file)
     except OSError as error:
         error.filename = error.filename or partial  # a full disk is reported without a name
         raise
