@@ -15,6 +15,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ sys.path[:0] = [str(ROOT)]
 
 import numpy as np
 from ours import SHARED, random_weights
+from PIL import Image
 from results_file import RESULTS, machine, write_section
 
 from runtime import command_line  # before Paddle
@@ -58,16 +60,19 @@ def main(args):
         with concurrent.futures.ProcessPoolExecutor(1) as pool:
             about = pool.submit(lay_out, args, folder).result()
         lines = [
-            "| what | time | all processes | of it anonymous | largest process |",
-            "|---|---|---|---|---|",
+            "| what | time | processor time | all processes | of it anonymous | largest process |",
+            "|---|---|---|---|---|---|",
         ]
-        for what, words, pattern, stops in stages(args, folder):
-            for row in rehearse(folder, what, words, pattern, stops):
+        for stage in stages(args, folder):
+            for row in rehearse(folder, *stage):
                 print(row, file=sys.stderr, flush=True)
                 lines.append(row)
+    load = os.getloadavg()[2]  # of a quarter of an hour
     text = (
-        f"# Results of `make rehearse`\n\n{machine()}, {os.getloadavg()[0]:.1f} processes ready to "
-        f"run in the last minute. {about}\n\n"
+        f"# Results of `make rehearse`\n\n{machine()}, on average {load:.1f} processes that "
+        f"wanted one in the last quarter of an hour, ours and others'. {about}\n\n"
+        "Processor time is that of all processes of a command, on all cores; where it is far below "
+        "the time times the cores, other work had them, or the command waited. "
         "Memory is the peak, looked at five times a second: all processes of a command together "
         "(Pss), the part of it that is in no file (Pss_Anon), and the largest process alone as "
         "`top` shows it (Rss). Pages of files that the system keeps as long as nobody else wants "
@@ -79,12 +84,12 @@ def main(args):
 
 def lay_out(args, folder):
     """Make a data folder of the lists' names, weights and predictions; say what films it has."""
-    from dataset import read_label_list
-    from evaluation.predictions_csv import write_predictions
-
     films = sorted(pathlib.Path(args.films).glob("*.png"))[:SOURCES]
     if not films:
         raise UserError(f"{args.films}: want PNG films, got none; give their folder with --films")
+    from dataset import read_label_list
+    from evaluation.predictions_csv import write_predictions
+
     labels, data = pathlib.Path(args.labels), folder / "data"
     lists = {
         part: read_label_list(labels / f"{part}_list.txt") for part in ("train", "val", "test")
@@ -111,7 +116,10 @@ def lay_out(args, folder):
     made_up = np.random.default_rng(0).random(flags.shape) * 0.9 + 0.1 * flags
     write_predictions(folder / "made_up.csv", names, made_up.astype(np.float32))
     random_weights(folder)
-    return f"{sum(len(part) for part, _ in lists.values()):,} names of {len(films)} films."
+    with Image.open(films[0]) as film:
+        width, height = film.size
+    about = f"{len(films)} films of {width} x {height} pixels"
+    return f"{sum(len(part) for part, _ in lists.values()):,} names of {about}."
 
 
 def link_names(films, folder, names):
@@ -127,7 +135,7 @@ def link_names(films, folder, names):
 
 
 def stages(args, folder):
-    """Return what is run: a name, a command, what it prints, and whether it is stopped then."""
+    """Yield what is run: a name, a command, what it prints, and the signal to end it with then."""
     data = ["--data-dir", folder / "data"]
     sizes = ["--resize", args.resize, "--crop-size", args.crop_size]
     sizes += ["--batch-size", args.batch_size]
@@ -136,19 +144,20 @@ def stages(args, folder):
     saved = ["eval.py", "--predictions", folder / "made_up.csv", "--output-dir", folder / "result"]
     test_list = ["--test-list", folder / "data" / "labels" / "test_list.txt"]
     report = r"films: ([\d,]+) found, [\d,]+ listed, 0 do not decode"
-    yield "`prepare_data.py check`, {} films", ["prepare_data.py", "check", *data], report, False
+    yield "`prepare_data.py check`, {} films", ["prepare_data.py", "check", *data], report, None
     cache = ["prepare_data.py", "cache", *data, "--resize", args.resize]
-    yield "`prepare_data.py cache`, {} films", cache, r"wrote .*: (\d+) films", False
-    yield "`train.py`, to step {}", train, r"(?m)^step +(\S+) - loss", True
+    yield "`prepare_data.py cache`, {} films", cache, r"wrote .*: (\d+) films", None
+    yield "`train.py`, to step {}", train, r"(?m)^step +(\S+) - loss", signal.SIGTERM
     evaluate = ["eval.py", *data, *sizes, "--weights", folder / "random.pdparams"]
-    yield "`eval.py`, to batch {}", evaluate, r"\| ([1-9]\d*/\d+) \[", True
+    # Not SIGTERM: Paddle's handler asks for memory, and waits for ever if it came in a `free`.
+    yield "`eval.py`, to batch {}", evaluate, r"\| ([1-9]\d*/\d+) \[", signal.SIGKILL
     words = "`eval.py --predictions`, intervals and page"
-    yield words, [*saved, *test_list], "open .*report.html", False
+    yield words, [*saved, *test_list], "open .*report.html", None
     if (folder / "data" / "labels" / TABLE).exists():
-        yield f"{words}, by sex, age and view", [*saved, *data], "open .*report.html", False
+        yield f"{words}, by sex, age and view", [*saved, *data], "open .*report.html", None
 
 
-def rehearse(folder, what, words, pattern, stops):
+def rehearse(folder, what, words, pattern, stop):
     """Run a command until it has ended, or printed what it is to be stopped at.
 
     Args:
@@ -156,7 +165,7 @@ def rehearse(folder, what, words, pattern, stops):
         what: a name, with a place for what `pattern` catches.
         words: a script of this project and its arguments.
         pattern: regular expression of what it has to print.
-        stops: whether SIGTERM ends it then.
+        stop: signal that ends it then, or None.
 
     Returns:
         Rows of the table: the command's, and if it took SIGTERM as a wish, that of its end.
@@ -164,7 +173,7 @@ def rehearse(folder, what, words, pattern, stops):
     Raises:
         UserError: it ended in another way.
     """
-    output, peak, match = folder / "output.txt", np.zeros(3), None
+    output, peak, match = folder / "output.txt", np.zeros(4), None
     command = [sys.executable, ROOT / words[0], *words[1:]]
     start = time.perf_counter()
     with open(output, "wb") as file:
@@ -177,39 +186,53 @@ def rehearse(folder, what, words, pattern, stops):
             start_new_session=True,
         )
     try:
-        while child.poll() is None and not (stops and match):
-            peak = np.maximum(peak, memory(child.pid))
+        while child.poll() is None and not (stop and match):
+            peak = np.maximum(peak, usage(child.pid))
             time.sleep(LOOK)
             match = re.search(pattern, output.read_text(encoding="utf-8"))
     finally:
         took = time.perf_counter() - start
-        child.terminate()
+        child.send_signal(stop or signal.SIGKILL)
         status = child.wait()
     text = output.read_text(encoding="utf-8")
     match = re.search(pattern, text)
-    if not match or status not in ((0, 143, -15) if stops else (0,)):
-        raise UserError(f"{words[0]}: want {pattern!r}, got status {status} and\n{text[-2000:]}")
-    what = what.format(*match.groups())
-    rows = [
-        f"| {what} | {took:.1f} s | " + " | ".join(f"{x / 2**20:,.0f} MiB" for x in peak) + " |"
-    ]
-    if status == 143:
+    if not match or status not in ((0, -stop, 128 + stop) if stop else (0,)):
+        last = (text.splitlines() or ["no output"])[-1]
+        raise UserError(
+            f"{words[0]}: want {pattern!r}, got status {status} and {last}; run it alone"
+        )
+    *sizes, processor = peak
+    sizes = " | ".join(f"{size / 2**20:,.0f} MiB" for size in sizes)
+    rows = [f"| {what.format(*match.groups())} | {took:.1f} s | {processor:.1f} s | {sizes} |"]
+    if status == 128 + signal.SIGTERM:
         took = time.perf_counter() - start - took
-        rows.append(f"| the same, from SIGTERM to its end with a checkpoint | {took:.1f} s | | | |")
+        rows.append(
+            f"| the same, from SIGTERM to its end with a checkpoint | {took:.1f} s | | | | |"
+        )
     return rows
 
 
-def memory(session):
-    """Return the bytes of a session's processes: Pss and Pss_Anon of all, Rss of the largest."""
-    found = np.zeros((1, 3))
+def usage(session):
+    """Return what the processes of a session take, in an array of four.
+
+    Returns:
+        Bytes of all processes together (Pss), of them in no file (Pss_Anon), and of the largest
+        process alone (Rss); seconds of processor time.
+    """
+    pss, anonymous, largest, ticks = 0, 0, 0, 0
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):  # it has ended since
-            if os.getsid(int(pid)) == session:
-                text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8")
-                sizes = dict(re.findall(r"^(\w+): +(\d+) kB$", text, re.M))
-                sizes = [int(sizes[key]) * 1024 for key in ("Pss", "Pss_Anon", "Rss")]
-                found = np.vstack([found, sizes])
-    return np.array([*found[:, :2].sum(axis=0), found[:, 2].max()])
+            if os.getsid(int(pid)) != session:
+                continue
+            stat = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+            # utime, stime, and those of children that have ended: 14 to 17 in proc(5).
+            ticks += sum(map(int, stat.rpartition(")")[2].split()[11:15]))
+            rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8")
+            kib = dict(re.findall(r"^(\w+): +(\d+) kB$", rollup, re.M))
+            pss += int(kib["Pss"]) * 1024
+            anonymous += int(kib["Pss_Anon"]) * 1024
+            largest = max(largest, int(kib["Rss"]) * 1024)
+    return np.array([pss, anonymous, largest, ticks / os.sysconf("SC_CLK_TCK")])
 
 
 if __name__ == "__main__":
