@@ -140,6 +140,17 @@ def test_a_broken_film_ends_the_caching_with_its_name(fails, data):
     assert "index.json" not in tree(data / CACHE)
 
 
+def test_a_full_disk_ends_the_caching_and_with_room_again_it_goes_on(
+    script, fails, phantoms, small_disk
+):
+    data = link_films(phantoms, small_disk(2) / "data")  # the 44 films take 2.9 MB
+    error = fails("prepare_data.py", "cache", "--data-dir", data)
+    assert f"{data / CACHE / 'films.npy.tmp'}: No space left on device" in error
+    small_disk(9)
+    assert f"wrote {data / CACHE}: 44 films" in cached(script, data)
+    assert train_films(data).source == f"the cache {data / CACHE}"
+
+
 def test_a_folder_without_films_is_an_error(fails, tmp_path):
     assert "no films in images/" in fails("prepare_data.py", "cache", "--data-dir", tmp_path)
     nowhere = pathlib.Path(tmp_path) / "nowhere"
