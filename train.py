@@ -24,11 +24,7 @@ def parse_args():
     parser = command_line.ArgumentParser(__doc__, EXAMPLES)
     data = parser.add_argument_group("data and machine")
     command_line.add_data_arguments(data)
-    for part, what in (("train", "films to learn from"), ("val", "validation films")):
-        data.add_argument(
-            f"--{part}-list",
-            help=f"label list of the {what} (default: labels/{part}_list.txt, or that of --split)",
-        )
+    command_line.add_list_arguments(data, ("train", "val"))
     command_line.add_size_arguments(data, 256, 224)
     data.add_argument(
         "--seed",
@@ -39,12 +35,7 @@ def parse_args():
     command_line.add_device_argument(data)
     command_line.add_autotune_argument(data)
     begin = parser.add_argument_group("start")
-    begin.add_argument(
-        "--pretrained",
-        choices=["imagenet", "none"],
-        default="imagenet",
-        help="start from Paddle's ImageNet weights, which it downloads, or from random ones",
-    )
+    command_line.add_pretrained_argument(begin)
     begin.add_argument("--weights", help="start from this .pdparams or .safetensors file instead")
     recipe = parser.add_argument_group("recipe")
     recipe.add_argument("--epochs", type=positive_int, default=20, help="at most")
