@@ -11,7 +11,7 @@ from evaluation.operating_points import (
     rate_intervals,
     rates,
 )
-from metrics import auroc, bootstrap, delong, interval, mean_auroc
+from metrics import auroc, average_precision, bootstrap, delong, interval, mean_defined
 
 
 def measure(names, labels, probs, resamples=1000, seed=0):
@@ -27,13 +27,10 @@ def measure(names, labels, probs, resamples=1000, seed=0):
     Returns:
         dict for JSON; None where a figure is not defined.
     """
-    aurocs = auroc(labels, probs)
-    mean, defined = mean_auroc(aurocs)
     patients = [patient(name) for name in names]
     figures = {
-        "auroc": by_class(aurocs),
-        "auroc_mean": number(mean),
-        "auroc_mean_over": defined,
+        **with_mean("auroc", auroc(labels, probs)),
+        **with_mean("average_precision", average_precision(labels, probs)),
         "images": len(labels),
         "patients": len(set(patients)),
         "positives": dict(zip(CLASS_NAMES, labels.sum(axis=0, dtype=int).tolist(), strict=True)),
@@ -41,9 +38,9 @@ def measure(names, labels, probs, resamples=1000, seed=0):
         "expected_calibration_error": by_class(expected_calibration_error(labels, probs)),
     }
     if resamples:
-        drawn = bootstrap(labels, probs, patients, resamples, seed)
-        figures["auroc_95_percent"] = by_class([interval(column) for column in drawn.T])
-        figures["auroc_mean_95_percent"] = pair(interval(mean_of_each(drawn)))
+        for figure, drawn in bootstrap(labels, probs, patients, resamples, seed).items():
+            figures[f"{figure}_95_percent"] = by_class([interval(column) for column in drawn.T])
+            figures[f"{figure}_mean_95_percent"] = pair(interval(mean_of_each(drawn)))
         figures["bootstrap"] = {"resamples": resamples, "seed": seed}
     return figures
 
@@ -109,7 +106,7 @@ def measure_difference(names, labels, a, b, resamples=1000, seed=0):
     figures = {
         "difference": by_class(differences),
         "delong_p": by_class([p for _, p in tests]),
-        "mean_difference": number(mean_auroc(differences)[0]),
+        "mean_difference": number(mean_defined(differences)[0]),
         "images": len(names),
     }
     patients = [patient(name) for name in names]
@@ -117,7 +114,7 @@ def measure_difference(names, labels, a, b, resamples=1000, seed=0):
     if resamples:
         # The same seed draws the same patients for both: pairs.
         drawn = np.subtract(
-            *(bootstrap(labels, probs, patients, resamples, seed) for probs in (a, b))
+            *(bootstrap(labels, p, patients, resamples, seed)["auroc"] for p in (a, b))
         )
         figures["difference_95_percent"] = by_class([interval(column) for column in drawn.T])
         figures["mean_difference_95_percent"] = pair(interval(mean_of_each(drawn)))
@@ -125,9 +122,20 @@ def measure_difference(names, labels, a, b, resamples=1000, seed=0):
     return figures
 
 
+def with_mean(figure, values):
+    """Return a figure of each class, its mean, and over how many classes that is, for JSON."""
+    mean, defined = mean_defined(values)
+    return {
+        figure: by_class(values),
+        f"{figure}_mean": number(mean),
+        f"{figure}_mean_over": defined,
+    }
+
+
 def mean_of_each(drawn):
-    """Return the mean of each resample's AUROCs that are defined: `[B, C]` -> `[B]`."""
-    return np.array([mean_auroc(row)[0] for row in drawn])
+    """Return the mean of each resample's values that are defined: `[B, C]` -> `[B]`."""
+    with np.errstate(invalid="ignore"):
+        return np.nansum(drawn, axis=1) / (~np.isnan(drawn)).sum(axis=1)
 
 
 def by_class(values):

@@ -7,7 +7,7 @@ from evaluation.operating_points import RATES
 
 
 def show_aurocs(metrics):
-    """Print the table: AUROCs on stdout, as the contract has them, then intervals on stderr."""
+    """Print the table: AUROCs on stdout, as the contract has them; the rest on stderr."""
     aurocs, mean = metrics["auroc"], metrics["auroc_mean"]
     defined = metrics["auroc_mean_over"]
     print("The final AUROCs: ")
@@ -15,14 +15,30 @@ def show_aurocs(metrics):
     print(f"The average AUROC is {shown(mean, '.3f')}{partial}")
     for name, value in aurocs.items():
         print(f"The AUROC of {name} is {shown(value)}", flush=True)
+    show_intervals(metrics)
+
+
+def show_intervals(metrics):
+    """Print AUROC and average precision of each class, their intervals, and the prevalence."""
+    intervals = "without intervals:"
     if "bootstrap" in metrics:
-        say(
-            f"95 % intervals, {metrics['bootstrap']['resamples']} resamples of "
-            f"{metrics['patients']} patients:"
-        )
-        for name, value in aurocs.items():
-            say(f"  {name:<18} {shown(value, '.4f')}{between(metrics['auroc_95_percent'][name])}")
-        say(f"  {'mean':<18} {shown(mean, '.4f')}{between(metrics['auroc_mean_95_percent'])}")
+        resamples, patients = metrics["bootstrap"]["resamples"], metrics["patients"]
+        intervals = f"95 % intervals, {resamples} resamples of {patients} patients:"
+    say(intervals)
+    say(f"  {'':<18} {'AUROC':<28}{'average precision':<28}prevalence")
+    for name, positives in metrics["positives"].items():
+        cells = [
+            shown(metrics[figure][name], ".4f")
+            + between(metrics.get(f"{figure}_95_percent", {}).get(name))
+            for figure in ("auroc", "average_precision")
+        ]
+        prevalence = format(positives / metrics["images"], ".4f")
+        say(f"  {name:<18} {cells[0]:<28}{cells[1]:<28}{prevalence}")
+    cells = [
+        shown(metrics[figure], ".4f") + between(metrics.get(f"{figure}_95_percent"))
+        for figure in ("auroc_mean", "average_precision_mean")
+    ]
+    say(f"  {'mean':<18} {cells[0]:<28}{cells[1]}")
 
 
 def show_difference(figures, a, b):

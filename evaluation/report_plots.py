@@ -119,8 +119,10 @@ def _draw_precision_recall(axes, metrics, c, labels, probs):
     if labels.any():
         precision, recall, _ = precision_recall_curve(labels, probs)
         axes.plot(_thinned(recall), _thinned(precision), color=OURS)
+    name = CLASS_NAMES[c]
+    average, share = metrics["average_precision"][name], labels.mean()
     axes.set_title(
-        f"{CLASS_NAMES[c]}\n{int(labels.sum())} of {len(labels)} films", fontsize=8, y=1.0
+        f"{name}\naverage {number_text(average)}, prevalence {share:.3g}", fontsize=8, y=1.0
     )
     _square(axes, 1, "recall", "precision")
 
