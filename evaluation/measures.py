@@ -3,14 +3,9 @@
 import numpy as np
 
 from dataset import CLASS_NAMES, patient
+from evaluation.calibration import brier_score, equal_mass, expected_calibration_error
 from evaluation.localization import score_map, summarize
-from evaluation.operating_points import (
-    RATES,
-    brier_score,
-    expected_calibration_error,
-    rate_intervals,
-    rates,
-)
+from evaluation.operating_points import RATES, rate_intervals, rates
 from metrics import auroc, average_precision, bootstrap, delong, interval, mean_defined
 
 
@@ -36,6 +31,9 @@ def measure(names, labels, probs, resamples=1000, seed=0):
         "positives": dict(zip(CLASS_NAMES, labels.sum(axis=0, dtype=int).tolist(), strict=True)),
         "brier": by_class(brier_score(labels, probs)),
         "expected_calibration_error": by_class(expected_calibration_error(labels, probs)),
+        "expected_calibration_error_equal_mass": by_class(
+            expected_calibration_error(labels, probs, equal_mass)
+        ),
     }
     if resamples:
         for figure, drawn in bootstrap(labels, probs, patients, resamples, seed).items():

@@ -1,4 +1,4 @@
-"""Decisions from probabilities: thresholds, what they give on other films, and calibration."""
+"""Decisions from probabilities: thresholds, and what they give on other films."""
 
 import json
 
@@ -140,40 +140,3 @@ def rate_intervals(labels, probs, thresholds, groups, resamples=1000, seed=0):
         name: [interval(column) for column in np.concatenate(values).T]
         for name, values in drawn.items()
     }
-
-
-def brier_score(labels, probs):
-    """Mean squared difference of probability and label (G. W. Brier, 1950): `[N, C]` -> `[C]`."""
-    difference = np.asarray(probs, np.float64) - np.asarray(labels, np.float64)
-    return (difference**2).mean(axis=0)
-
-
-def reliability_curve(labels, probs, bins=10):
-    """Group films by probability, in bins of equal width.
-
-    Args:
-        labels, probs: `[N]`.
-        bins: how many from 0 to 1.
-
-    Returns:
-        Of the bins that have films: mean probability, share of positives, number of films.
-    """
-    labels, probs = np.asarray(labels, np.float64), np.asarray(probs, np.float64)
-    bin_of = np.minimum((probs * bins).astype(int), bins - 1)
-    films = np.bincount(bin_of, minlength=bins)
-    filled = films > 0
-    predicted = np.bincount(bin_of, probs, bins)[filled] / films[filled]
-    observed = np.bincount(bin_of, labels, bins)[filled] / films[filled]
-    return predicted, observed, films[filled]
-
-
-def expected_calibration_error(labels, probs, bins=10):
-    """Mean distance of the reliability curve from the diagonal: `[N, C]` -> `[C]`.
-
-    Weighted by films; M. P. Naeini, G. F. Cooper, M. Hauskrecht, AAAI 2015, for two classes.
-    """
-    errors = []
-    for column in zip(np.asarray(labels).T, np.asarray(probs).T, strict=True):
-        predicted, observed, films = reliability_curve(*column, bins)
-        errors.append(np.average(np.abs(predicted - observed), weights=films))
-    return np.array(errors)

@@ -8,7 +8,7 @@ import os
 import jinja2
 import numpy as np
 
-from dataset import CLASS_NAMES
+from dataset import CLASS_NAMES, patient
 from evaluation.heat_maps import EXAMPLES
 from evaluation.localization import OVERLAPS
 from evaluation.operating_points import RATES
@@ -35,12 +35,13 @@ def write_report(folder, metrics, names, labels, probs, examples):
         probs: float `[N, 14]`.
         examples: list of `heat_maps.Example`.
     """
-    figures = draw_figures(metrics, labels, probs)
+    patients = [patient(name) for name in names]
+    figures = draw_figures(metrics, labels, probs, patients)
     for name, forms in figures.items():
         for form, content in forms.items():
             with write_whole(os.path.join(folder, "figures", f"{name}.{form}")) as file:
                 file.write(content)
-    panels = draw_panels(metrics, labels, probs)
+    panels = draw_panels(metrics, labels, probs, patients)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(os.path.dirname(os.path.abspath(__file__))),
         autoescape=True,

@@ -3,14 +3,8 @@ import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, f1_score, precision_score, recall_score
 
-from evaluation.operating_points import (
-    brier_score,
-    choose_thresholds,
-    expected_calibration_error,
-    rate_intervals,
-    rates,
-    reliability_curve,
-)
+from evaluation.calibration import brier_score, expected_calibration_error, reliability_curve
+from evaluation.operating_points import choose_thresholds, rate_intervals, rates
 from metrics import interval, resample_weights
 
 
