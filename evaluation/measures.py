@@ -6,6 +6,7 @@ from dataset import CLASS_NAMES, patient
 from evaluation.calibration import brier_score, equal_mass, expected_calibration_error
 from evaluation.localization import score_map, summarize
 from evaluation.operating_points import RATES, rate_intervals, rates
+from evaluation.significance import LEVEL, holm, resampled_p
 from metrics import auroc, average_precision, bootstrap, delong, interval, mean_defined
 
 
@@ -28,7 +29,7 @@ def measure(names, labels, probs, resamples=1000, seed=0):
         **with_mean("average_precision", average_precision(labels, probs)),
         "images": len(labels),
         "patients": len(set(patients)),
-        "positives": dict(zip(CLASS_NAMES, labels.sum(axis=0, dtype=int).tolist(), strict=True)),
+        "positives": positives_of(labels),
         "brier": by_class(brier_score(labels, probs)),
         "expected_calibration_error": by_class(expected_calibration_error(labels, probs)),
         "expected_calibration_error_equal_mass": by_class(
@@ -97,26 +98,38 @@ def measure_localization(boxes, maps):
 def measure_difference(names, labels, a, b, resamples=1000, seed=0):
     """Return how probabilities `a` rank films better than `b` do, class by class (see `measure`).
 
-    DeLong's test takes films as independent; the intervals are over patients.
+    DeLong's test takes films as independent; the intervals, and "bootstrap_p", are over patients.
+    "survive" has the classes all of whose p-values are small after Holm's adjustment.
     """
     tests = [delong(*column) for column in zip(labels.T, a.T, b.T, strict=True)]
     differences = [difference for difference, _ in tests]
+    mean, defined = mean_defined(differences)
+    patients = [patient(name) for name in names]
     figures = {
         "difference": by_class(differences),
-        "delong_p": by_class([p for _, p in tests]),
-        "mean_difference": number(mean_defined(differences)[0]),
+        "mean_difference": number(mean),
+        "mean_difference_over": defined,
         "images": len(names),
+        "patients": len(set(patients)),
+        "positives": positives_of(labels),
     }
-    patients = [patient(name) for name in names]
-    figures["patients"] = len(set(patients))
+    p_values = {"delong_p": [p for _, p in tests]}
     if resamples:
         # The same seed draws the same patients for both: pairs.
         drawn = np.subtract(
             *(bootstrap(labels, p, patients, resamples, seed)["auroc"] for p in (a, b))
         )
+        means = mean_of_each(drawn)
         figures["difference_95_percent"] = by_class([interval(column) for column in drawn.T])
-        figures["mean_difference_95_percent"] = pair(interval(mean_of_each(drawn)))
+        figures["mean_difference_95_percent"] = pair(interval(means))
+        figures["mean_bootstrap_p"] = number(resampled_p(means))
         figures["bootstrap"] = {"resamples": resamples, "seed": seed}
+        p_values["bootstrap_p"] = [resampled_p(column) for column in drawn.T]
+    adjusted = {f"{kind}_holm": holm(values) for kind, values in p_values.items()}
+    figures |= {kind: by_class(values) for kind, values in (p_values | adjusted).items()}
+    # NaN, where there is no test, is not small.
+    small = np.all([values < LEVEL for values in adjusted.values()], axis=0)
+    figures["survive"] = [name for name, yes in zip(CLASS_NAMES, small, strict=True) if yes]
     return figures
 
 
@@ -128,6 +141,11 @@ def with_mean(figure, values):
         f"{figure}_mean": number(mean),
         f"{figure}_mean_over": defined,
     }
+
+
+def positives_of(labels):
+    """Return a dict for JSON from class to its number of positive films."""
+    return dict(zip(CLASS_NAMES, labels.sum(axis=0, dtype=int).tolist(), strict=True))
 
 
 def mean_of_each(drawn):

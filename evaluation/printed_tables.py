@@ -4,6 +4,7 @@ import sys
 
 from evaluation.localization import OVERLAPS
 from evaluation.operating_points import RATES
+from evaluation.significance import FEW, LEVEL
 
 
 def show_aurocs(metrics):
@@ -42,18 +43,57 @@ def show_intervals(metrics):
 
 
 def show_difference(figures, a, b):
-    """Print how two networks differ, class by class, on stdout."""
+    """Print how two networks differ, class by class, on stdout; what to make of it on stderr."""
     resamples = figures.get("bootstrap", {}).get("resamples", 0)
     print(
         f"AUROC of {a} minus AUROC of {b}, {figures['images']} films of {figures['patients']} "
-        f"patients; 95 % interval by {resamples} resamples; DeLong's p"
+        f"patients; 95 % interval by {resamples} resamples; DeLong's p, and the patients' by these "
+        "resamples; Holm: adjusted for all classes"
     )
     intervals = figures.get("difference_95_percent", {})
     for name, value in figures["difference"].items():
-        p = shown(figures["delong_p"][name], ".3g")
-        print(f"{name:<18} {shown(value, '+.4f')}{between(intervals.get(name), '+.4f')}  p = {p}")
+        positives = figures["positives"][name]
+        fewer = min((positives, "positives"), (figures["images"] - positives, "negatives"))
+        if value is None:
+            print(f"{name:<18} undefined: no {fewer[1]}")
+            continue
+        cells = [f"{value:+.4f}{between(intervals.get(name), '+.4f')}"]
+        for kind, words in (("delong_p", "p"), ("bootstrap_p", "patients' p")):
+            if kind in figures:
+                p, adjusted = (figures[key][name] for key in (kind, f"{kind}_holm"))
+                known = f"{words} = {shown(p, '.3g')} (Holm {shown(adjusted, '.3g')})"
+                cells.append(f"{words} undefined" if p is None else known)
+        if fewer[0] < FEW:
+            cells.append(f"caution: {fewer[0]} {fewer[1]}")
+        print(f"{name:<18} " + "  ".join(cells))
     mean = shown(figures["mean_difference"], "+.4f")
-    print(f"{'mean':<18} {mean}{between(figures.get('mean_difference_95_percent'), '+.4f')}")
+    interval = between(figures.get("mean_difference_95_percent"), "+.4f")
+    over = f"over {figures['mean_difference_over']} of {len(figures['difference'])} classes"
+    if resamples:
+        over += f"  patients' p = {shown(figures['mean_bootstrap_p'], '.3g')}"
+    print(f"{'mean':<18} {mean}{interval}  {over}")
+    show_survivors(figures, resamples)
+
+
+def show_survivors(figures, resamples):
+    """Print which differences hold though there are many tests."""
+    differences = figures["difference"]
+    better = {
+        "A": [name for name in figures["survive"] if differences[name] > 0],
+        "B": [name for name in figures["survive"] if differences[name] < 0],
+    }
+    words = [f"{who} is better in {', '.join(names)}" for who, names in better.items() if names]
+    kinds = "DeLong's p and the patients'" if resamples else "DeLong's p"
+    say(
+        f"{len(figures['survive'])} of {figures['mean_difference_over']} differences survive "
+        f"Holm's adjustment at {LEVEL} ({kinds})" + (f": {'; '.join(words)}" if words else "")
+    )
+    least = 2 / (resamples + 1) * figures["mean_difference_over"]
+    if resamples and least >= LEVEL:
+        say(
+            f"{resamples} resamples are too few to tell: the smallest p they can give is "
+            f"{least:.3g} after Holm's adjustment; raise --bootstrap"
+        )
 
 
 def show_thresholds(figures):
