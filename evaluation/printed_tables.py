@@ -43,7 +43,13 @@ def show_intervals(metrics):
 
 
 def show_difference(figures, a, b):
-    """Print how two networks differ, class by class, on stdout; what to make of it on stderr."""
+    """Print how two networks differ, class by class, on stdout; what to make of it on stderr.
+
+    Args:
+        figures: what `measures.measure_difference` returned.
+        a, b: lists of paths, of whose means they are.
+    """
+    a, b = (f"the mean of {', '.join(paths)}" if paths[1:] else paths[0] for paths in (a, b))
     resamples = figures.get("bootstrap", {}).get("resamples", 0)
     print(
         f"AUROC of {a} minus AUROC of {b}, {figures['images']} films of {figures['patients']} "

@@ -62,7 +62,7 @@ def test_which_differences_survive(two):
 
 
 def test_what_is_printed_of_a_difference(two, capsys):
-    show_difference(two[-1], "a.csv", "b.csv")
+    show_difference(two[-1], ["a.csv"], ["b.csv"])
     printed = capsys.readouterr()
     rows = dict(line.split(None, 1) for line in printed.out.splitlines()[1:])
     assert rows["Atelectasis"] == "undefined: no positives"
@@ -79,9 +79,9 @@ def test_what_is_printed_of_a_difference(two, capsys):
 def test_too_few_resamples_are_told(two, capsys):
     names, labels, a, b, _ = two
     few = measure_difference(names, labels, a, b, 20)
-    show_difference(few, "a.csv", "b.csv")
+    show_difference(few, ["a.csv"], ["b.csv"])
     assert few["survive"] == [] and "20 resamples are too few" in capsys.readouterr().err
     none = measure_difference(names, labels, a, b, 0)
-    show_difference(none, "a.csv", "b.csv")
+    show_difference(none, ["a.csv"], ["b.csv"])
     assert none["survive"] == [CLASS_NAMES[2]] and "bootstrap_p" not in none
     assert "(DeLong's p): A is better in Effusion" in capsys.readouterr().err
