@@ -193,8 +193,8 @@ def main(args):
         show_thresholds(metrics["thresholds"])
     if entries:
         groups = subgroups(names, entries)
-        metrics["subgroups"] = measure_subgroups(names, labels, probs, groups, **bootstrap)
-        show_subgroups(metrics["subgroups"])
+        metrics |= measure_subgroups(names, labels, probs, groups, thresholds, **bootstrap)
+        show_subgroups(metrics)
     maps = {}
     if boxed:
         maps = draw_maps(network, films, boxed.indices, args.crop_size)

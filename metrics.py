@@ -170,17 +170,6 @@ def resample_patients(count, resamples, seed):
         yield rng.multinomial(count, np.full(count, 1 / count), of_these).astype(np.float64)
 
 
-def resample_weights(groups, resamples, seed):
-    """Draw patients with replacement: how often each film counts.
-
-    Yields:
-        float64 `[B, N]`, some 10 MB for the films of the test list (see `resample_patients`).
-    """
-    patients, patient_of = np.unique(groups, return_inverse=True)
-    for weights in resample_patients(len(patients), resamples, seed):
-        yield weights[:, patient_of]
-
-
 def _between_positives(positive, scores, patient_of, patients):
     """Count each patient's films of a class by the positives that they score between.
 

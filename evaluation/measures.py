@@ -7,6 +7,7 @@ from evaluation.calibration import brier_score, equal_mass, expected_calibration
 from evaluation.localization import score_map, summarize
 from evaluation.operating_points import RATES, rate_intervals, rates
 from evaluation.significance import LEVEL, holm, resampled_p
+from evaluation.subgroup_rates import ENOUGH, GROUP_RATES, MISSED, rates_by_group, widest_gaps
 from metrics import auroc, average_precision, bootstrap, delong, interval, mean_defined
 
 
@@ -38,7 +39,7 @@ def measure(names, labels, probs, resamples=1000, seed=0):
     }
     if resamples:
         for figure, drawn in bootstrap(labels, probs, patients, resamples, seed).items():
-            figures[f"{figure}_95_percent"] = by_class([interval(column) for column in drawn.T])
+            figures[f"{figure}_95_percent"] = by_class(map(interval, drawn.T))
             figures[f"{figure}_mean_95_percent"] = pair(interval(mean_of_each(drawn)))
         figures["bootstrap"] = {"resamples": resamples, "seed": seed}
     return figures
@@ -51,29 +52,80 @@ def measure_thresholds(names, labels, probs, thresholds, resamples=1000, seed=0)
         "threshold": by_class(thresholds),
         **{rate: by_class(found[rate]) for rate in RATES},
     }
+    patients = [patient(name) for name in names]
+    whole = [np.arange(len(names))]
+    found = rates_by_group(labels, probs, thresholds, whole, patients, resamples, seed)
+    kept = ("ill", MISSED, f"{MISSED}_95_percent")
+    figures |= {key: value for key, value in group_figures(0, *found).items() if key in kept}
     if resamples:
-        patients = [patient(name) for name in names]
         intervals = rate_intervals(labels, probs, thresholds, patients, resamples, seed)
         figures |= {f"{rate}_95_percent": by_class(intervals[rate]) for rate in RATES}
     return figures
 
 
-def measure_subgroups(names, labels, probs, groups, resamples=1000, seed=0):
-    """Return `measure`'s figures for each of several groups of films.
+def measure_subgroups(names, labels, probs, groups, thresholds=None, resamples=1000, seed=0):
+    """Return `measure`'s figures for each of several groups of films, and rates at thresholds.
 
     Args:
         groups: dict of dicts of indices, as `annotations.subgroups` returns.
+        thresholds: `[14]`, or None: no rates.
 
     Returns:
-        dict of dicts like `groups`.
+        dict for metrics.json: "subgroups", a dict of dicts like `groups`, and with thresholds
+        "subgroup_gaps".
     """
-    return {
+    found = {
         kind: {
             group: measure([names[n] for n in index], labels[index], probs[index], resamples, seed)
             for group, index in members.items()
         }
         for kind, members in groups.items()
     }
+    if thresholds is None:
+        return {"subgroups": found}
+    patients = [patient(name) for name in names]
+    members = [index for of_kind in groups.values() for index in of_kind.values()]
+    rates = rates_by_group(labels, probs, thresholds, members, patients, resamples, seed)
+    gaps, g = {}, 0
+    for kind, of_kind in found.items():
+        gaps[kind] = gap_figures(list(of_kind), slice(g, g + len(of_kind)), *rates[1:])
+        for figures in of_kind.values():
+            figures |= group_figures(g, *rates)
+            g += 1
+    return {"subgroups": found, "subgroup_gaps": gaps}
+
+
+def group_figures(g, positives, found, drawn):
+    """Return what `rates_by_group` found of its group g, for JSON."""
+    few = [name for name, count in zip(CLASS_NAMES, positives[g], strict=False) if count < ENOUGH]
+    figures = {"ill": int(positives[g, -1]), "too_few_positives": few}
+    for rate in GROUP_RATES:
+        figures[rate] = by_class(found[rate][g])
+        if drawn:
+            figures[f"{rate}_95_percent"] = by_class(map(interval, drawn[rate][:, g].T))
+    figures[MISSED] = number(found[MISSED][g])
+    if drawn:
+        figures[f"{MISSED}_95_percent"] = pair(interval(drawn[MISSED][:, g]))
+    return figures
+
+
+def gap_figures(names, rows, found, drawn):
+    """Return the widest gaps between some groups, by rate and class, for JSON.
+
+    Args:
+        names: of these groups.
+        rows: their slice of what `rates_by_group` found.
+        found, drawn: what it found.
+    """
+    found = {rate: values[rows] for rate, values in found.items()}
+    drawn = {rate: values[:, rows] for rate, values in drawn.items()}
+    gaps = {}
+    for rate in GROUP_RATES:
+        widest = widest_gaps(names, found[rate], drawn.get(rate))
+        gaps[rate] = dict(zip(CLASS_NAMES, widest, strict=True))
+    of_all = drawn[MISSED][..., None] if drawn else None
+    [gaps[MISSED]] = widest_gaps(names, found[MISSED][:, None], of_all)
+    return gaps
 
 
 def measure_localization(boxes, maps):
@@ -120,7 +172,7 @@ def measure_difference(names, labels, a, b, resamples=1000, seed=0):
             *(bootstrap(labels, p, patients, resamples, seed)["auroc"] for p in (a, b))
         )
         means = mean_of_each(drawn)
-        figures["difference_95_percent"] = by_class([interval(column) for column in drawn.T])
+        figures["difference_95_percent"] = by_class(map(interval, drawn.T))
         figures["mean_difference_95_percent"] = pair(interval(means))
         figures["mean_bootstrap_p"] = number(resampled_p(means))
         figures["bootstrap"] = {"resamples": resamples, "seed": seed}

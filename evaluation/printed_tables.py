@@ -5,6 +5,7 @@ import sys
 from evaluation.localization import OVERLAPS
 from evaluation.operating_points import RATES
 from evaluation.significance import FEW, LEVEL
+from evaluation.subgroup_rates import ENOUGH, MISSED, largest_gaps
 
 
 def show_aurocs(metrics):
@@ -115,16 +116,48 @@ def show_thresholds(figures):
         say(f"  {name:<18} {shown(threshold, '9.6f')}" + "".join(f"  {c:<24}" for c in cells))
 
 
-def show_subgroups(figures):
-    """Print the mean AUROC of each group."""
+def show_subgroups(metrics):
+    """Print the mean AUROC of each group; with thresholds also who is missed, and the gaps."""
     say("average AUROC by group (each over the classes that are defined there):")
-    for kind, groups in figures.items():
-        for group, metrics in groups.items():
-            of = f"{metrics['auroc_mean_over']} classes, {metrics['images']} films"
-            mean = shown(metrics["auroc_mean"], ".4f")
-            interval = between(metrics.get("auroc_mean_95_percent"))
-            name = f"{kind} {group}"
-            say(f"  {name:<14} {mean}{interval}  {of}")
+    groups = [
+        (f"{kind} {group}", figures)
+        for kind, members in metrics["subgroups"].items()
+        for group, figures in members.items()
+    ]
+    for name, figures in groups:
+        of = f"{figures['auroc_mean_over']} classes, {figures['images']} films"
+        mean = shown(figures["auroc_mean"], ".4f")
+        interval = between(figures.get("auroc_mean_95_percent"))
+        say(f"  {name:<20} {mean}{interval}  {of}")
+    if "subgroup_gaps" not in metrics:
+        return
+    say("called healthy though ill: films with a finding none of whose thresholds is reached")
+    for name, figures in [("all", metrics["thresholds"]), *groups]:
+        say(f"  {name:<20} {missed_text(figures)}")
+    show_gaps(metrics["subgroup_gaps"])
+
+
+def missed_text(figures):
+    """Return the share that is called healthy though ill, or why there is none, as text."""
+    if figures["ill"] < ENOUGH:
+        return f"{figures['ill']} films with a finding: fewer than {ENOUGH}"
+    interval = between(figures.get(f"{MISSED}_95_percent"))
+    return f"{shown(figures[MISSED], '.4f')}{interval}  of {figures['ill']} films"
+
+
+def show_gaps(gaps):
+    """Print where each rate differs most between two groups."""
+    say(
+        f"largest gaps between groups with {ENOUGH} positives of a class; the intervals do not "
+        "know that these gaps were chosen for being the largest"
+    )
+    for gap in largest_gaps(gaps):
+        where = f"{gap['class']}: " if gap["class"] else ""
+        rate, interval = gap["rate"].replace("_", " "), between(gap.get("gap_95_percent"))
+        say(
+            f"  {gap['kind']:<12} {rate:<26} {gap['gap']:.4f}{interval}  {where}"
+            f"{gap['highest']} above {gap['lowest']}"
+        )
 
 
 def show_localization(figures):

@@ -59,7 +59,7 @@ def draw_figures(metrics, labels, probs, patients):
                 else:
                     axes.axis("off")
         return {
-            name: {form: _bytes(figure, form) for form in ("svg", "png")}
+            name: {form: figure_bytes(figure, form) for form in ("svg", "png")}
             for name, figure in figures.items()
         }
 
@@ -69,7 +69,7 @@ def draw_panels(metrics, labels, probs, patients):
     with rc_context(STYLE):
         return {
             kind: [
-                _bytes(_panel(draw, metrics, c, *column, patients))
+                figure_bytes(_panel(draw, metrics, c, *column, patients))
                 for c, column in enumerate(zip(labels.T, probs.T, strict=True))
             ]
             for kind, draw in _DRAW.items()
@@ -187,7 +187,7 @@ def _thinned(values):
     return values[np.linspace(0, len(values) - 1, POINTS).round().astype(int)]
 
 
-def _bytes(figure, form="svg"):
+def figure_bytes(figure, form="svg"):
     file = io.BytesIO()
     metadata = {"Date": None} if form == "svg" else None
     figure.savefig(file, format=form, dpi=150, metadata=metadata)

@@ -13,7 +13,7 @@ from metrics import (
     delong,
     interval,
     mean_defined,
-    resample_weights,
+    resample_patients,
 )
 
 
@@ -224,7 +224,8 @@ def test_average_precision_is_scikit_learn_s(dtype):
 def test_bootstrap_is_the_average_precision_of_films_drawn_patient_by_patient():
     labels, scores, patients = grouped()
     found = bootstrap(labels, scores, patients, resamples=60, seed=3)["average_precision"]
-    drawn = np.concatenate(list(resample_weights(patients, 60, 3))).astype(int)
+    ids, patient_of = np.unique(patients, return_inverse=True)
+    drawn = np.concatenate(list(resample_patients(len(ids), 60, 3)))[:, patient_of].astype(int)
     for row, times in zip(found, drawn, strict=True):
         films = np.repeat(np.arange(len(labels)), times)
         expected = average_precision_score(labels[films], scores[films], average=None)
