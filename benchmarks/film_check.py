@@ -61,7 +61,8 @@ def main():
         inverted = sum("inverted" in text for text in found)
         count = sum(map(bool, found))
         print(
-            f"{name}: {count} of {len(some)}, {count / len(some):.2%}; {inverted} said to be inverted"
+            f"{name}: {count} of {len(some)}, {count / len(some):.2%}; "
+            f"{inverted} said to be inverted"
         )
 
 

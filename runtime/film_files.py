@@ -49,6 +49,38 @@ def is_film(path):
         return is_dicom(file)
 
 
+def films_below(paths):
+    """Find films: files as they are given, and those below folders, which are gone through.
+
+    Args:
+        paths: of files and folders.
+
+    Returns:
+        dict from name to path: a file's own name, or its path below the folder, with "/"; in the
+        order of the paths, and sorted within a folder.
+
+    Raises:
+        UserError: a folder has no films, or two films have one name.
+    """
+    films = {}
+    for path in paths:
+        found = {os.path.basename(path): path}
+        if os.path.isdir(path):
+            files = (os.path.join(top, name) for top, _, names in os.walk(path) for name in names)
+            of = {os.path.relpath(file, path).replace(os.sep, "/"): file for file in files}
+            found = {name: of[name] for name in sorted(of) if is_film(of[name])}
+        if not found:
+            raise UserError(
+                f"{path}: want a folder with films, got none in it ({', '.join(FILM_EXTENSIONS)}); "
+                "check the path"
+            )
+        for name in found:
+            if name in films:
+                raise UserError(f"{name}: want films of different names, got it twice; rename one")
+        films |= found
+    return films
+
+
 def read_grey(file, name, reading):
     """Read the grey plane of a film.
 
