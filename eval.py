@@ -147,6 +147,7 @@ from nih.annotations import read_data_entry, subgroups
 from runtime.batches import FilmLoader
 from runtime.devices import is_first_rank, print_once, set_device
 from runtime.files import file_facts, write_json
+from runtime.film_files import Reading
 from runtime.versions import versions
 
 
@@ -235,6 +236,7 @@ def run_network(args):
         args.test_list,
         transform=None if args.crops == 10 else CenterCrop(args.crop_size),
         resize=args.resize,
+        reading=Reading(args.window, args.any_modality),
     )
     print_once("=> loading checkpoint")
     network = CheXNet(len(CLASS_NAMES))
@@ -248,6 +250,7 @@ def run_network(args):
         "crops": args.crops,
         "crop_size": args.crop_size,
         "resize": args.resize,
+        "window": args.window,
         "precision": precision,
         "device": device,
         "engine": engine,

@@ -11,7 +11,7 @@ from evaluation.predictions_csv import write_predictions
 from runtime.files import UserError, file_facts, read_json, sha256, write_json
 
 # What metrics.json says of the network behind predictions.
-SOURCE = ("weights", "crops", "crop_size", "resize", "precision", "device", "engine")
+SOURCE = ("weights", "crops", "crop_size", "resize", "window", "precision", "device", "engine")
 
 
 def check_folder(folder, predictions=None):
