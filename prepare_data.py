@@ -44,6 +44,7 @@ def parse_args():
             default=os.cpu_count(),
             help="processes that read films",
         )
+        command_line.add_reading_arguments(action)
 
     download = add_action("download", "fetch films (45 GB), label lists, and more where asked for")
     what = download.add_argument_group("what")
@@ -124,6 +125,7 @@ from nih.download import download
 from nih.film_cache import write_cache
 from nih.official_split import split_officially
 from runtime.files import UserError
+from runtime.film_files import Reading
 
 
 def main(args):
@@ -143,7 +145,7 @@ def main(args):
         lists = {
             part: given[f"{part}_list"] or command_line.label_list(args, part) for part in REFERENCE
         }
-        report = check(args.data_dir, lists, args.num_workers)
+        report = check(args.data_dir, lists, args.num_workers, reading(args))
         show_check(report, args.json)
         sys.exit(1 if report["problems"] else 0)
     elif args.action == "split":
@@ -164,7 +166,14 @@ def main(args):
             raise UserError(
                 f"{args.data_dir}: no films in images/; download them with prepare_data.py download"
             )
-        write_cache(args.data_dir, list(films.values()), args.resize, args.num_workers)
+        write_cache(
+            args.data_dir, list(films.values()), args.resize, args.num_workers, reading(args)
+        )
+
+
+def reading(args):
+    """Return how films are read."""
+    return Reading(args.window, args.any_modality)
 
 
 if __name__ == "__main__":

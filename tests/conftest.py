@@ -10,6 +10,7 @@ import tempfile
 import threading
 
 import pytest
+from forked import Server
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "standin")]
@@ -50,6 +51,14 @@ def script():
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def forked():
+    """As `script`, but the process has Paddle from the start: a second less (forked.py)."""
+    server = Server()
+    yield lambda name, *words, **options: server.run([name, *map(str, words)], **options)
+    server.close()
 
 
 @pytest.fixture(scope="session")
@@ -178,11 +187,11 @@ def small_disk(tmp_path):
 
 
 @pytest.fixture
-def fails(script):
+def fails(script, forked):
     """Run a script that must fail as the contract says; return its one error line."""
 
     def run(name, *words, **options):
-        result = script(name, *words, **options)
+        result = (script if options else forked)(name, *words, **options)
         assert result.returncode == 2, result.stdout + result.stderr
         assert "Traceback" not in result.stderr
         errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
