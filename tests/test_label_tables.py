@@ -195,13 +195,13 @@ def test_vindr_s_radiologists_vote(convert):
     header, row = convert("vindr", VINDR_TRAIN)
     assert set(CLASS_NAMES).difference(header) == {"Mass", "Nodule", "Hernia"}
     assert "Patient ID" not in header
-    assert row[0] == "00aa.png"
+    assert row[0] == "train/00aa.dicom"
     assert findings(header, row) == ({"Cardiomegaly", "Fibrosis"}, set())
 
 
 def test_vindr_s_test_table_and_a_tied_vote(convert):
     header, row = convert("vindr", VINDR_TEST)
-    assert row[0] == "00bb.png"
+    assert row[0] == "test/00bb.dicom"
     assert findings(header, row) == ({"Atelectasis", "Pneumonia"}, set())
     header, row = convert("vindr", VINDR_TRAIN.rpartition("00aa,R3")[0])
     assert findings(header, row) == ({"Cardiomegaly", "Fibrosis"}, {"Atelectasis"})
