@@ -25,6 +25,7 @@ STYLE = {
 }
 POINTS = 200  # of a curve that are drawn, at most: more cannot be seen at this size
 LOW = 0.2  # logarithmic axes where no bin has a higher mean probability
+SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 KINDS = {
     "roc": "ROC curves",
     "precision_recall": "Precision and recall",
@@ -165,12 +166,14 @@ def _draw_net_benefit(axes, metrics, c, labels, probs, _patients):
     axes.axhline(0, linestyle=":", color=CHANCE, linewidth=1)
     axes.plot(thresholds, of_all, "--", color=THEIRS, linewidth=1)
     axes.plot(thresholds, of_probs, color=OURS)
-    axes.set_title(f"{CLASS_NAMES[c]}\nprevalence {prevalence:.3g}", fontsize=8, y=1.0)
-    axes.set(xlabel="threshold probability", ylabel="net benefit", xscale="log")
+    # In the title, not beside the axis: small numbers need that room.
+    title = f"{CLASS_NAMES[c]}\nnet benefit, prevalence {prevalence:.3g}"
+    axes.set_title(title, fontsize=8, y=1.0)
+    axes.set(xlabel="threshold probability", xscale="log")
     axes.set(xlim=(0.01, 0.5), ylim=(-0.3 * top, 1.05 * top))
     axes.set_xticks([0.01, 0.05, 0.1, 0.5], ["0.01", "0.05", "0.1", "0.5"])
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_yticks([0, top / 2, top], ["0", f"{top / 2:.2g}", f"{top:.2g}"])
+    axes.set_yticks([0, top], ["0", f"{top:.2g}"])
 
 
 _DRAW = {
@@ -193,9 +196,10 @@ def _log_square(axes, least, most, x, y):
     axes.set(xscale="log", yscale="log", xlabel=x, ylabel=y)
     axes.set(xlim=(least, most), ylim=(least, most), aspect="equal")
     decades = range(math.ceil(math.log10(least)), math.floor(math.log10(most)) + 1)
-    ticks = [10.0**n for n in decades][:: math.ceil(len(decades) / 4)]
+    decades = decades[:: math.ceil(len(decades) / 4)]
+    names = ["10" + str(n).translate(SUPERSCRIPT) for n in decades]  # short, for a small panel
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.set_ticks([10.0**n for n in decades], names)
         axis.set_minor_locator(NullLocator())
 
 
