@@ -145,7 +145,10 @@ def main(args):
                     (folder, name, paths[name], reading(args), wanted(rows[n], maps[n], args))
                     for n, name in enumerate(names)
                 ]
-                boxes += [box for found in pool.map(draw_pictures, jobs) for box in found]
+                for found in in_order(pool, draw_pictures, jobs, len(jobs)):
+                    if isinstance(found, UserError):
+                        raise found
+                    boxes += found
             bar.update(len(names))
         write_tables(folder, probs, boxes, failed)
     table = os.path.join(args.output_dir, "predictions.csv")

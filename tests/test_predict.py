@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, SHARED, requests_of, tree
 from PIL import Image
+from test_films import PERSON, dicom
 
 from dataset import CLASS_NAMES, read_label_list
 from evaluation.predictions_csv import read_predictions
@@ -74,7 +75,7 @@ def test_films_it_cannot_read_leave_nothing_behind(fails, films, random_weights,
     broken = tmp_path / "broken.png"
     broken.write_bytes(films[1].read_bytes()[:5000])
     error = fails("predict.py", films[0], broken, *words)
-    assert error.startswith(f"error: {broken}: want a complete PNG or JPEG film")
+    assert error.startswith(f"error: {broken}: want a complete PNG, JPEG or TIFF film")
     twin = tmp_path / films[0].name
     twin.write_bytes(films[0].read_bytes())
     assert "want films of different names" in fails("predict.py", films[0], twin, *words)
@@ -153,7 +154,13 @@ def test_the_page(browser, films, random_weights, thresholds, tmp_path):
             return browser.find_elements("css selector", "input[type=file]")
 
         wait_for(inputs)[0].send_keys(str(broken))
-        wait_for(lambda: "error: broken.png: want a complete PNG or JPEG film" in body())
+        wait_for(lambda: "error: broken.png: want a complete PNG, JPEG or TIFF film" in body())
+        inverted = tmp_path / "inverted.dcm"
+        inverted.write_bytes(dicom(255 - np.asarray(Image.open(film).convert("L"))))
+        wait_for(inputs)[0].send_keys(str(inverted))
+        wait_for(lambda: "inverted.dcm, and where the network looks for" in body())
+        assert "inverted.dcm: it looks inverted" in body() or film != real
+        assert not [value for value in PERSON.values() if value in browser.page_source]
         wait_for(inputs)[0].send_keys(str(film))
         wait_for(lambda: f"{film.name}, and where the network looks for" in body())
         text = body()
