@@ -50,7 +50,7 @@ def test_predictions_are_those_of_eval(
     probs = read_predictions(tmp_path / "out" / "predictions.csv", names[:2])
     assert np.abs(probs - expected).max() <= 1e-5
     pictures = [f"{film.stem}_{name}.png" for film in films for name in ("Hernia", "Mass")]
-    assert tree(tmp_path / "out") == sorted(["predictions.csv", *pictures])
+    assert tree(tmp_path / "out") == sorted(["boxes.csv", "predictions.csv", *pictures])
     with Image.open(tmp_path / "out" / pictures[0]) as image:
         assert (image.size, image.mode) == ((2048, 1024), "RGB")
     # The table: the film, then the likeliest finding first.
@@ -65,9 +65,22 @@ def test_predictions_are_those_of_eval(
 
     # Another prediction into the same folder: nothing of the first stays, but what is not its own.
     (tmp_path / "out" / "mine.png").write_bytes(b"")
-    options = ["--classes", "Edema", *words, tmp_path / "out"]
-    assert script("predict.py", films[1], *options).returncode == 0
-    assert tree(tmp_path / "out") == [f"{films[1].stem}_Edema.png", "mine.png", "predictions.csv"]
+    with Image.open(films[1]) as image:
+        grey = image.convert("L")
+    # Of a folder, in which one film is broken.
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    (tmp_path / "in" / "deep" / "film.dcm").write_bytes(dicom(np.asarray(grey)))
+    (tmp_path / "in" / "broken.png").write_bytes(films[1].read_bytes()[:5000])
+    options = ["--classes", "Edema", "--keep-going", *words, tmp_path / "out"]
+    result = script("predict.py", tmp_path / "in", *options)
+    assert result.returncode == 1, result.stderr
+    assert "1 of 2 films failed" in result.stderr and "Traceback" not in result.stderr
+    again = read_predictions(tmp_path / "out" / "predictions.csv", ["deep/film.dcm"])
+    assert np.abs(again - probs[1]).max() <= 1e-6
+    found = ["boxes.csv", "deep", "deep/film_Edema.png", "failed.csv", "mine.png"]
+    assert tree(tmp_path / "out") == [*found, "predictions.csv"]
+    lines = (tmp_path / "out" / "failed.csv").read_text().splitlines()
+    assert lines[0] == "Image Index,error" and lines[1].startswith("broken.png,")
 
 
 def test_films_it_cannot_read_leave_nothing_behind(fails, films, random_weights, tmp_path):
