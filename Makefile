@@ -1,7 +1,10 @@
 # make demo      phantom films, train, evaluate: a few minutes on two CPU cores
+# make reproduce DATA=/path    download, check, cache, convert, evaluate, train, evaluate, compare: days
+#                              without a GPU; OPTIONS=--dry-run shows the steps
 # make check     lint, format, import rules, and the tests that start no training and no browser
 # make test      make check's rules and every test
 # make bench     times, side by side with how others do it
+# make rehearse  every command on 112,120 names of a few real films: time and memory
 # make picture   draw docs/picture.png again, of phantoms
 # make clean     remove what the targets above made
 
@@ -12,7 +15,7 @@ DEMO = --data-dir demo/data --resize 72 --crop-size 64
 # The GPU wheel where there is a GPU.
 REQUIREMENTS := $(shell nvidia-smi >/dev/null 2>&1 && echo requirements.txt || echo requirements-cpu.txt)
 
-.PHONY: demo check test test-paddle26 test-paddle26-gpu bench picture rules clean
+.PHONY: demo reproduce check test test-paddle26 test-paddle26-gpu bench rehearse picture rules clean
 .DELETE_ON_ERROR:
 
 $(VENV)/installed: $(REQUIREMENTS)
@@ -34,6 +37,11 @@ demo: $(VENV)/installed demo/data/labels/test_list.txt
 	$(RUN) eval.py --data-dir demo/data --weights demo/save/best_model.pdparams --batch-size 32 --output-dir demo/result
 	@echo "These films are cartoons: the figures show that the network learns, nothing about patients."
 	@echo "Open demo/result/report.html."
+
+# What tests need brings torch, which reads the published checkpoint.
+DATA ?= ChestX-ray14
+reproduce: $(VENV)/installed-dev
+	$(RUN) reproduce.py --data-dir "$(DATA)" $(OPTIONS)
 
 rules: $(VENV)/installed-dev
 	$(RUN) -m ruff check .
@@ -66,6 +74,10 @@ test-paddle26-gpu:
 # The table of a card alone: python benchmarks/device.py
 bench: $(VENV)/installed-dev
 	$(RUN) benchmarks/bench.py
+
+# Lists and films of ../shared; 9 GB below TMPDIR for as long as it runs.
+rehearse: $(VENV)/installed
+	$(RUN) benchmarks/rehearse.py
 
 # At crops of 160 pixels a heat map has 5 x 5 values, where the demo's has 2 x 2: about 20 minutes.
 PICTURE = --data-dir demo/data --weights demo/picture/save/best_model.pdparams

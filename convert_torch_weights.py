@@ -10,8 +10,6 @@ Pickled checkpoints (.pth, .pt, .pth.tar) need torch (a CPU wheel will do: requi
 are read with `weights_only=True`, in a process without Paddle; .safetensors files need no torch.
 """
 
-import re
-
 from runtime import command_line
 
 EXAMPLES = """\
@@ -43,6 +41,7 @@ import numpy as np
 import paddle
 
 from dataset import CLASS_NAMES
+from inference.torch_names import paddle_name
 from model import CheXNet, save_state
 from runtime.files import UserError, sha256
 from runtime.torch_checkpoint import read_torch
@@ -90,50 +89,6 @@ def read_checkpoint(path):
 
 def _widen(array):
     return array.astype(np.float32) if array.dtype.kind == "f" else array
-
-
-# torch's name within `features` (or the head) -> Paddle's within `densenet121`. The reference
-# release has torchvision's old spelling, norm.1 for norm1.
-_NORM_FIELDS = {
-    "weight": "weight",
-    "bias": "bias",
-    "running_mean": "_mean",
-    "running_var": "_variance",
-}
-_NAME_RULES = [
-    (r"features\.(?:conv|norm)0", lambda m: "conv1_func"),
-    (
-        r"features\.denseblock(\d)\.denselayer(\d+)\.(?:conv|norm)\.?([12])",
-        lambda m: f"db_conv_{int(m[1]) + 1}.conv{int(m[1]) + 1}_{m[2]}.bn_ac_func{m[3]}",
-    ),
-    (
-        r"features\.transition(\d)\.(?:conv|norm)",
-        lambda m: f"tr_conv{int(m[1]) + 1}_blk.conv_ac_func",
-    ),
-]
-
-
-def paddle_name(name):
-    """Return Paddle's name for a tensor of torchvision's DenseNet-121, or None if it is not one.
-
-    Args:
-        name: torch's, with any prefix before `features.` or `classifier.`.
-    """
-    found = re.search(r"(?:^|\.)((?:features|classifier)\..+)$", name)
-    if not found:
-        return None
-    module, _, field = found[1].rpartition(".")
-    if module in ("classifier", "classifier.0") and field in ("weight", "bias"):
-        return f"densenet121.out.0.{field}"
-    if module == "features.norm5" and field in _NORM_FIELDS:
-        return f"densenet121.batch_norm.{_NORM_FIELDS[field]}"
-    for pattern, place in _NAME_RULES:
-        match = re.fullmatch(pattern, module)
-        if match and re.search(r"norm[.\d]*$", module) and field in _NORM_FIELDS:
-            return f"densenet121.{place(match)}._batch_norm.{_NORM_FIELDS[field]}"
-        if match and re.search(r"conv[.\d]*$", module) and field == "weight":
-            return f"densenet121.{place(match)}._conv.weight"
-    return None
 
 
 def convert(torch_state, network, path, backbone_only=False):

@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import math
 import os
+import weakref
 
 import numpy as np
 import paddle
@@ -126,6 +128,7 @@ def list_films(data_dir):
     for parent in (data_dir, os.path.join(data_dir, "images")):
         if os.path.isdir(parent):
             parts = sorted(entry for entry in os.listdir(parent) if entry.startswith("images"))
+            parts = [part for part in parts if not part.endswith(".tmp")]  # half unpacked
             folders += [os.path.join(parent, part) for part in parts]
             folders += [os.path.join(parent, part, "images") for part in parts]
     paths = {}
@@ -240,12 +243,44 @@ class RandomCropFlip:
         return film[:, :, ::-1] if draws[2] < 0.5 else film
 
 
+class FilmRows:
+    """The films of a films.npy, uint8 `[N, 256, 256]`, each read when it is asked for.
+
+    A memory map is no faster, and all films that a process has touched count as its memory. The
+    file stays open: a cache that is made again in its place does not change the films of this one.
+
+    Args:
+        path: of films.npy.
+
+    Raises:
+        ValueError: it is not complete.
+    """
+
+    def __init__(self, path):
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115
+        weakref.finalize(self, self._file.close)
+        np.lib.format.read_magic(self._file)
+        (count, *self._shape), _, _ = np.lib.format.read_array_header_1_0(self._file)
+        self._start, self._size = self._file.tell(), math.prod(self._shape)
+        if os.path.getsize(path) != self._start + count * self._size:
+            raise ValueError(f"{path} does not hold {count} films")
+
+    def __getitem__(self, row):
+        """Return a film, uint8 `[256, 256]`."""
+        place = self._start + int(row) * self._size
+        if hasattr(os, "pread"):  # worker processes share the file's position, so it is not used
+            film = os.pread(self._file.fileno(), self._size, place)
+        else:  # Windows: no worker processes
+            self._file.seek(place)
+            film = self._file.read(self._size)
+        return np.frombuffer(film, np.uint8).reshape(self._shape)
+
+
 class FilmCache:
     """Resized films that `prepare_data.py cache` wrote once: `<data folder>/cache_256/`.
 
-    `films.npy` is a memory map, uint8 `[N, 256, 256]`, shared by all processes; `index.json` says
-    which film is in which row and what its file was like. It is written last: a folder with an
-    index is a complete cache.
+    `films.npy` has the films, a row each; `index.json` says which film is in which row and what its
+    file was like. It is written last: a folder with an index is a complete cache.
 
     Args:
         data_dir: the data folder.
@@ -254,6 +289,7 @@ class FilmCache:
     Attributes:
         folder: where the cache is, or would be.
         index: what index.json holds, or None where there is no cache.
+        films: `FilmRows`, or None.
     """
 
     VERSION = 1  # of the cache's form; another one is out of date
@@ -261,10 +297,10 @@ class FilmCache:
     def __init__(self, data_dir, resize=256):
         self.folder = os.path.join(data_dir, f"cache_{resize}")
         self.index, self.films = None, None
-        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+        with contextlib.suppress(FileNotFoundError, ValueError):
             with open(os.path.join(self.folder, "index.json"), encoding="utf-8") as file:
                 index = json.load(file)
-            self.films = np.load(os.path.join(self.folder, "films.npy"), mmap_mode="r")
+            self.films = FilmRows(os.path.join(self.folder, "films.npy"))
             self.index = index
 
     def rows(self, paths):
@@ -278,7 +314,7 @@ class FilmCache:
             reason: why it cannot, or "".
         """
         if self.index is None:
-            return None, "no such cache"
+            return None, "no such cache, or an incomplete one"
         if self.index["version"] != self.VERSION:
             return None, "another version of this project wrote it"
         row_of = {name: row for row, (name, _, _) in enumerate(self.index["films"])}

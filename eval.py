@@ -30,18 +30,14 @@ def parse_args():
     parser = command_line.ArgumentParser(__doc__, EXAMPLES)
     data = parser.add_argument_group("data and machine")
     command_line.add_data_arguments(data)
-    data.add_argument(
-        "--test-list", help="label list (default: labels/test_list.txt, or that of --split)"
-    )
+    command_line.add_list_arguments(data, ("test",))
     command_line.add_device_argument(data)
     command_line.add_autotune_argument(data)
     network = parser.add_argument_group("network")
     network.add_argument(
         "--weights", default=DEFAULT_WEIGHTS, help=".pdparams or .safetensors file"
     )
-    network.add_argument(
-        "--crops", type=int, choices=[10, 1], default=10, help="ten crops, or the centre crop"
-    )
+    command_line.add_crops_argument(network)
     command_line.add_size_arguments(network)
     network.add_argument(
         "--precision",
@@ -273,6 +269,7 @@ def compare(args):
     show_difference(figures, *args.compare)
     if args.output_dir:
         sources = {key: file_facts(path) for key, path in zip("ab", args.compare, strict=True)}
+        sources["test_list"] = file_facts(args.test_list)
         path = os.path.join(args.output_dir, "comparison.json")
         write_json(path, sources | figures)
         print(f"wrote {path}", file=sys.stderr)

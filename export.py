@@ -21,6 +21,7 @@ from runtime import command_line
 EXAMPLES = """\
   python export.py film.png --weights save/best_model.pdparams --format onnx
   python export.py film.png --weights save/best_model.pdparams --format safetensors
+  python export.py film.png --weights save/best_model.pdparams --format torch
 """
 
 
@@ -35,9 +36,10 @@ def parse_args():
     parser.add_argument("--weights", required=True, help=".pdparams or .safetensors file")
     parser.add_argument(
         "--format",
-        choices=["paddle", "onnx", "safetensors"],
+        choices=["paddle", "onnx", "safetensors", "torch"],
         required=True,
-        help="paddle: for Paddle Inference; safetensors: the weights alone",
+        help="paddle: for Paddle Inference; safetensors: the weights alone; "
+        "torch: a state dict for torchvision's densenet121",
     )
     parser.add_argument("--output-dir", default="exported", help="folder for the files")
     command_line.add_size_arguments(parser)
@@ -54,12 +56,21 @@ import safetensors.numpy
 from dataset import CLASS_NAMES, read_film
 from inference.engine import load_network
 from inference.film_sizes import set_sizes
+from inference.torch_file import write_torch
 from model import CheXNet, TenCrop, load_weights
 from runtime.devices import set_device
 from runtime.files import UserError, sha256, write_json
+from runtime.torch_checkpoint import INSTALL_TORCH
 
 IS_PADDLE_2 = paddle.__version__.startswith("2")
 TOLERANCE = 1e-5
+PACKAGES = {
+    "onnx": (
+        ["paddle2onnx", "onnx", "onnxruntime"],
+        "pip install paddle2onnx==2.1.0 onnx onnxruntime",
+    ),
+    "torch": (["torch"], INSTALL_TORCH),
+}
 # What paddle2onnx 2.1 writes and ONNX Runtime 1.17 and later reads.
 OPSET = 17
 
@@ -75,14 +86,13 @@ class BatchedTenCrop(TenCrop):
 
 def main(args):
     set_sizes(args)
-    wanted = {"onnx": ["paddle2onnx", "onnx", "onnxruntime"]}.get(args.format, [])
+    wanted, remedy = PACKAGES.get(args.format, ([], None))
     missing = [name for name in wanted if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(
-            f"--format onnx: the package {missing[0]} is not installed; "
-            "pip install paddle2onnx==2.1.0 onnx onnxruntime"
+            f"--format {args.format}: the package {missing[0]} is not installed; {remedy}"
         )
-    if args.format != "safetensors" and IS_PADDLE_2:
+    if args.format in ("paddle", "onnx") and IS_PADDLE_2:
         raise UserError(
             f"--format {args.format}: want Paddle 3, got {paddle.__version__}, which cannot save "
             "the crops; install another, or export safetensors"
@@ -107,7 +117,7 @@ def main(args):
         "crop_size": str(args.crop_size),
         "notice": "not for clinical use",
     }
-    if args.format == "safetensors":
+    if args.format in ("safetensors", "torch"):  # the weights alone
         metadata["input"] = f"float32 [N, 3, {args.crop_size}, {args.crop_size}], normalised"
         metadata["output"] = "float32 [N, 14], probabilities"
     stem = os.path.splitext(os.path.basename(args.weights))[0]
@@ -204,7 +214,23 @@ def export_safetensors(layer, path, pixels, metadata):
     return [os.path.basename(target)], probs
 
 
-EXPORTS = {"paddle": export_paddle, "onnx": export_onnx, "safetensors": export_safetensors}
+def export_torch(layer, path, pixels, metadata):
+    """Save a PyTorch state dict; return the files' names and what PyTorch predicts with it."""
+    write_json(f"{path}.metadata.json", metadata)
+    state = {name: tensor.numpy() for name, tensor in layer.network.state_dict().items()}
+    crops = paddle.concat(layer.crops(paddle.to_tensor(pixels))).numpy()
+    probs = write_torch(state, crops, f"{path}.pth")  # [10 N, C]
+    stem = os.path.basename(path)
+    probs = probs.reshape(10, len(pixels), -1).mean(axis=0)
+    return [f"{stem}.pth", f"{stem}.metadata.json"], probs
+
+
+EXPORTS = {
+    "paddle": export_paddle,
+    "onnx": export_onnx,
+    "safetensors": export_safetensors,
+    "torch": export_torch,
+}
 
 if __name__ == "__main__":
     command_line.run(main, ARGS)

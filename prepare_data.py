@@ -13,6 +13,7 @@ Each can be stopped and started again at any point. `cache` ends with
 import os
 import sys
 
+from nih.sources import WEIGHTS
 from runtime import command_line
 from runtime.command_line import natural_int, positive_int
 
@@ -44,23 +45,29 @@ def parse_args():
     download = add_action("download", "fetch films (45 GB), label lists, and more where asked for")
     what = download.add_argument_group("what")
     what.add_argument("--skip-films", action="store_true", help="leave out the 45 GB of films")
-    what.add_argument("--weights", action="store_true", help="add the published checkpoints")
+    what.add_argument(
+        "--weights",
+        nargs="*",
+        choices=WEIGHTS,
+        metavar="FILE",
+        help=f"add published checkpoints: of {', '.join(WEIGHTS)} these, or all",
+    )
     what.add_argument("--weights-dir", default="pretrained_models", help="folder for them")
+    what.add_argument(
+        "--imagenet",
+        action="store_true",
+        help="add Paddle's ImageNet weights, to ~/.cache/paddle, for train.py without a network",
+    )
     what.add_argument(
         "--predictions",
         action="store_true",
         help="add predictions that jrzech/reproduce-chexnet published (4 MB)",
     )
-    source = download.add_argument_group("from where")
-    source.add_argument(
-        "--url-base", metavar="URL", help="a mirror that has all files by name below this address"
-    )
-    source.add_argument(
-        "--no-verify", action="store_true", help="accept files whose digest is another"
-    )
+    command_line.add_source_arguments(download.add_argument_group("from where"))
 
     check = add_action("check", "count and decode the films, compare the lists with the published")
     command_line.add_split_argument(check)
+    command_line.add_list_arguments(check, ("train", "val", "test"))
     check.add_argument("--json", action="store_true", help="print the summary as JSON")
     add_film_options(check)
 
@@ -96,14 +103,19 @@ def main(args):
     if args.action == "download":
         download(
             args.data_dir,
-            args.weights_dir if args.weights else None,
+            args.weights_dir,
+            [*WEIGHTS] if args.weights == [] else args.weights or [],
+            imagenet=args.imagenet,
             predictions=args.predictions,
             films=not args.skip_films,
             url_base=args.url_base,
             verify=not args.no_verify,
         )
     elif args.action == "check":
-        lists = {part: command_line.label_list(args, part) for part in REFERENCE}
+        given = vars(args)
+        lists = {
+            part: given[f"{part}_list"] or command_line.label_list(args, part) for part in REFERENCE
+        }
         report = check(args.data_dir, lists, args.num_workers)
         show_check(report, args.json)
         sys.exit(1 if report["problems"] else 0)

@@ -24,11 +24,7 @@ def parse_args():
     parser = command_line.ArgumentParser(__doc__, EXAMPLES)
     data = parser.add_argument_group("data and machine")
     command_line.add_data_arguments(data)
-    for part, what in (("train", "films to learn from"), ("val", "validation films")):
-        data.add_argument(
-            f"--{part}-list",
-            help=f"label list of the {what} (default: labels/{part}_list.txt, or that of --split)",
-        )
+    command_line.add_list_arguments(data, ("train", "val"))
     command_line.add_size_arguments(data, 256, 224)
     data.add_argument(
         "--seed",
@@ -39,12 +35,7 @@ def parse_args():
     command_line.add_device_argument(data)
     command_line.add_autotune_argument(data)
     begin = parser.add_argument_group("start")
-    begin.add_argument(
-        "--pretrained",
-        choices=["imagenet", "none"],
-        default="imagenet",
-        help="start from Paddle's ImageNet weights, which it downloads, or from random ones",
-    )
+    command_line.add_pretrained_argument(begin)
     begin.add_argument("--weights", help="start from this .pdparams or .safetensors file instead")
     recipe = parser.add_argument_group("recipe")
     recipe.add_argument("--epochs", type=positive_int, default=20, help="at most")
@@ -146,6 +137,7 @@ from training.callbacks import (
     Upkeep,
 )
 from training.checkpoints import Checkpoints, Run, find_checkpoints
+from training.curves import Curves
 from training.log_file import log_file
 from training.ranks import check_same_checkpoint
 from training.recipe import LossScaler, half_precision, make_optimizer
@@ -211,6 +203,7 @@ def main(args):
         BestModel(run, network, best, monitor, args.patience),
         EpochLine(run, args.epochs, monitor),
         EpochSchedule(schedule),
+        Curves(run, args.save_dir, monitor),
         checkpoints,
     ]
     config = {
@@ -237,7 +230,8 @@ def main(args):
             model.fit(train_loader, val_loader, epochs=epochs, verbose=0, callbacks=callbacks)
         print_once(f"done: epoch {run.epoch}, best validation {monitor} {run.best:.4f}")
         print_once(
-            f"weights: {best}; figures of each epoch: {args.save_dir}/metrics.csv; log: {log}"
+            f"weights: {best}; figures of each epoch: {args.save_dir}/metrics.csv, curves.png; "
+            f"log: {log}"
         )
         print_once(f"next: python eval.py --data-dir {args.data_dir} --weights {best}")
 

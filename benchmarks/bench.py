@@ -7,7 +7,6 @@ best of several rounds, in which baseline and ours take turns, each in a process
 """
 
 import csv
-import datetime
 import functools
 import importlib.metadata
 import json
@@ -25,6 +24,7 @@ import baselines
 import numpy as np
 import ours
 from ours import FILMS, SHARED
+from results_file import machine, write_section
 
 from runtime import command_line, environment  # before Paddle
 from runtime.files import UserError
@@ -191,7 +191,7 @@ def growth(cached):
         took, memory = measure(task)
         lines.append(f"| AUROC, {rows:,} rows, a value every 128 | {took:.2f} s | {memory} MiB |")
     with tempfile.TemporaryDirectory() as folder:
-        weights = _random_weights(folder)
+        weights = ours.random_weights(folder)
         listed = (SHARED / "sample_256" / "labels" / "train_list.txt").read_text().splitlines()
         for films in EVAL_FILMS:
             test_list = pathlib.Path(folder, f"{films}.txt")
@@ -202,17 +202,6 @@ def growth(cached):
             what = f"eval.py, {films} films of 256 pixels, all in all"
             lines.append(f"| {what} | {took:.1f} s | {memory} MiB |")
     return "Cost over amount of work.\n\n" + "\n".join(lines)
-
-
-def _random_weights(folder):
-    import paddle
-
-    from model import CheXNet, save_state
-
-    paddle.seed(0)
-    path = os.path.join(folder, "random.pdparams")
-    save_state(CheXNet().state_dict(), path)
-    return path
 
 
 def bfloat16():
@@ -236,11 +225,6 @@ def bfloat16():
 def device_table():
     """What benchmarks/device.py prints."""
     return subprocess.check_output([sys.executable, ROOT / "benchmarks" / "device.py"], text=True)
-
-
-def processor():
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
 
 
 def main():
@@ -271,8 +255,7 @@ def main():
     )
     header = (
         "# Results of `make bench`\n\n"
-        f"{datetime.date.today()}, {processor()}, {os.cpu_count()} cores, "
-        f"{set_device('auto')}, {versions}. "
+        f"{machine()}, {set_device('auto')}, {versions}. "
         f"{len(FILMS)} real films of 1024 pixels.\n\n"
         "(a): PIL, ToTensor and Normalize for each crop, PyTorch eager, 2 workers, batch 8. "
         "(b): Paddle's transforms for each crop in the main process, dygraph, batch 8. "
@@ -281,9 +264,9 @@ def main():
     )
     sections = [header, side_by_side(times, args.rounds), crops_at_a_time(times), growth(cached)]
     sections += [bfloat16(), device_table().strip()]
-    text = "\n\n".join(sections) + "\n"
+    text = "\n\n".join(sections)
     print(text)
-    (ROOT / "benchmarks" / "RESULTS.md").write_text(text, encoding="utf-8")
+    write_section(text)
 
 
 if __name__ == "__main__":

@@ -76,6 +76,18 @@ def training_step(films=16):
         adam.clear_grad()
 
 
+def random_weights(folder):
+    """Write the weights of a network that has learnt nothing into a folder; return their path."""
+    import paddle
+
+    from model import CheXNet, save_state
+
+    paddle.seed(0)
+    path = os.path.join(folder, "random.pdparams")
+    save_state(CheXNet().state_dict(), path)
+    return path
+
+
 def train_samples():
     """Uncached training samples in one process."""
     from dataset import RandomCropFlip, read_film

@@ -40,6 +40,31 @@ def show_difference(figures, a, b):
     print(f"{'mean':<18} {mean}{between(figures.get('mean_difference_95_percent'), '+.4f')}")
 
 
+def side_by_side(published, theirs, ours, comparison, counts):
+    """Return lines: published AUROCs beside those of two evaluations and their difference.
+
+    Args:
+        published: (14 AUROCs, mean), as in `metrics.PUBLISHED`.
+        theirs, ours: what metrics.json holds of two evaluations of the same films.
+        comparison: what comparison.json holds: ours minus theirs.
+        counts: dict from the name of a further row to three texts, of the first columns.
+    """
+    sources = [(found, "auroc", "auroc_mean", ".4f") for found in (theirs, ours)]
+    sources.append((comparison, "difference", "mean_difference", "+.4f"))
+    columns = []
+    for found, classes, mean, form in sources:
+        values = [*found[classes].values(), found[mean]]
+        intervals = [*found[f"{classes}_95_percent"].values(), found[f"{mean}_95_percent"]]
+        pairs = zip(values, intervals, strict=True)
+        columns.append([shown(value, form) + between(pair, form) for value, pair in pairs])
+    rows = [("", "published", "published, here", "own", "own minus published, here")]
+    rows += [(name, *texts, "") for name, texts in counts.items()]
+    names = [*theirs["auroc"], f"mean of {theirs['auroc_mean_over']}"]
+    known = [*(shown(value, ".4f") for value in published[0]), shown(published[1])]
+    rows += zip(names, known, *columns, strict=True)
+    return [f"{a:<20}{b:<14}{c:<30}{d:<30}{e}".rstrip() for a, b, c, d, e in rows]
+
+
 def show_thresholds(figures):
     """Print what the thresholds give."""
     say(f"at thresholds from {figures['from']['path']} ({figures['rule']}):")

@@ -3,14 +3,12 @@
 (`--compare` adds comparison.json, which names its two files.)
 """
 
-import contextlib
 import glob
-import json
 import os
 import tempfile
 
 from evaluation.predictions_csv import write_predictions
-from runtime.files import UserError, file_facts, sha256, write_json
+from runtime.files import UserError, file_facts, read_json, sha256, write_json
 
 # What metrics.json says of the network behind predictions.
 SOURCE = ("weights", "crops", "crop_size", "resize", "precision", "device", "engine")
@@ -75,10 +73,4 @@ def write_report(*arguments):
 
 
 def _metrics(folder):
-    with (
-        contextlib.suppress(OSError, ValueError),
-        open(os.path.join(folder, "metrics.json"), encoding="utf-8") as file,
-    ):
-        found = json.load(file)
-        return found if isinstance(found, dict) else {}
-    return {}
+    return read_json(os.path.join(folder, "metrics.json"))

@@ -1,12 +1,16 @@
 """Fetching what ChestX-ray14 consists of, and what others published for it."""
 
+import concurrent.futures
 import csv
+import glob
 import gzip
 import os
 import re
 import shutil
 import tarfile
 import zlib
+
+import paddle
 
 from dataset import CLASS_NAMES, list_films
 from nih.sources import (
@@ -27,12 +31,23 @@ FILMS = 112_120  # in the twelve archives
 FILM = re.compile(r"(\./)?([\w-]+/)*[\w.-]+\.png")
 
 
-def download(data_dir, weights_dir=None, predictions=False, films=True, url_base=None, verify=True):
+def download(
+    data_dir,
+    weights_dir=None,
+    weights=(),
+    imagenet=False,
+    predictions=False,
+    films=True,
+    url_base=None,
+    verify=True,
+):
     """Fetch what is missing of ChestX-ray14.
 
     Args:
         data_dir: gets `labels/` and `images_001/images/` to `images_012/images/`.
-        weights_dir: gets the published checkpoints; None: none of them.
+        weights_dir: gets published checkpoints.
+        weights: names of those, of `sources.WEIGHTS`.
+        imagenet: True adds the weights that train.py starts from, where Paddle looks for them.
         predictions: True adds `predictions/`, published for the films of test_list.txt.
         films: False leaves out the films.
         url_base: address of a mirror with all files by name; None: where they were published.
@@ -41,13 +56,8 @@ def download(data_dir, weights_dir=None, predictions=False, films=True, url_base
     Raises:
         UserError: a file cannot be had, or the disk is too small for the films.
     """
-
-    def address(url, name):
-        return f"{url_base.rstrip('/')}/{name}" if url_base else url
-
     wanted = [(os.path.join(data_dir, "labels"), LABELS)]
-    if weights_dir:
-        wanted.append((weights_dir, WEIGHTS))
+    wanted.append((weights_dir, {name: WEIGHTS[name] for name in weights}))
     if predictions:
         wanted.append((os.path.join(data_dir, "predictions"), PREDICTIONS))
     for folder, files in wanted:
@@ -55,22 +65,20 @@ def download(data_dir, weights_dir=None, predictions=False, films=True, url_base
             packed = ".gz" if url.endswith(".csv.gz") else ""
             check = None if digest else check_published_aurocs
             path = os.path.join(folder, name)
-            fetch(address(url, name + packed), path, digest, verify, check=check)
-    missing = {
-        name: address(f"{NIH}{link}.gz", f"{name}.tar.gz")
-        for name, (link, _) in ARCHIVES.items()
-        if not os.path.isdir(os.path.join(data_dir, name))
-    }
-    if films and missing and len(list_films(data_dir)) >= FILMS:
-        print(f"all {FILMS:,} films are in {data_dir}")
-        return
+            fetch(_address(url, name + packed, url_base), path, digest, verify, check=check)
+    if imagenet:
+        path, url, digest = imagenet_weights()
+        # Another file would be fetched again by Paddle: it compares the digest too.
+        fetch(_address(url, os.path.basename(path), url_base), path, digest)
+    missing = missing_archives(data_dir, url_base)
     if not films or not missing:
         return
-    sizes = [content_length(url) or ARCHIVE_SIZE for url in missing.values()]
-    # Films do not compress: unpacked they take what their archive takes, and one archive at a
-    # time lies beside its films.
-    need, free = 1.02 * sum(sizes) + max(sizes), shutil.disk_usage(data_dir).free
-    print(f"{len(missing)} archives, {sum(sizes) / 1e9:.1f} GB; needs {need / 1e9:.1f} GB of disk")
+    if len(list_films(data_dir)) >= FILMS:
+        print(f"all {FILMS:,} films are in {data_dir}")
+        return
+    size, need = archives_size(data_dir, missing)
+    free = shutil.disk_usage(data_dir).free
+    print(f"{len(missing)} archives, {size / 1e9:.1f} GB; needs {need / 1e9:.1f} GB of disk")
     if need > free:
         raise UserError(
             f"{data_dir}: want {need / 1e9:.1f} GB of free disk, got {free / 1e9:.1f}; "
@@ -82,6 +90,50 @@ def download(data_dir, weights_dir=None, predictions=False, films=True, url_base
         extract(archive, os.path.join(data_dir, name))
         os.remove(archive)
     print(f"all films are in {data_dir}; next: prepare_data.py check, then cache")
+
+
+def _address(url, name, url_base):
+    return f"{url_base.rstrip('/')}/{name}" if url_base else url
+
+
+def missing_archives(data_dir, url_base=None):
+    """Return a dict from name to address of the archives that are not unpacked in a data folder."""
+    return {
+        name: _address(f"{NIH}{link}.gz", f"{name}.tar.gz", url_base)
+        for name, (link, _) in ARCHIVES.items()
+        if not os.path.isdir(os.path.join(data_dir, name))
+    }
+
+
+def archives_size(data_dir, archives):
+    """Ask the server for the size of archives.
+
+    Args:
+        data_dir: where they will be unpacked.
+        archives: dict from name to address, at least one.
+
+    Returns:
+        size: of all, bytes.
+        need: free disk that fetching and unpacking them takes, bytes.
+    """
+    with concurrent.futures.ThreadPoolExecutor(len(archives)) as pool:
+        sizes = [size or ARCHIVE_SIZE for size in pool.map(content_length, archives.values())]
+    # Films do not compress: unpacked they take what their archive takes, and one archive at a
+    # time lies beside its films. What has come of it already takes no more room.
+    there = sum(
+        os.path.getsize(path)
+        for name in archives
+        for form in (".tar.gz", ".tar.gz.part", ".tmp/**/*.png")
+        for path in glob.glob(os.path.join(glob.escape(data_dir), name + form), recursive=True)
+    )
+    return sum(sizes), max(0, 1.02 * sum(sizes) + max(sizes) - there)
+
+
+def imagenet_weights():
+    """Return Paddle's ImageNet weights of the network: path, address, and digest for `fetch`."""
+    url, md5 = paddle.vision.models.densenet.model_urls["densenet121"]
+    path = os.path.join(paddle.utils.download.WEIGHTS_HOME, os.path.basename(url))
+    return path, url, ("md5", md5)
 
 
 def check_published_aurocs(path):

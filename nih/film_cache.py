@@ -1,6 +1,7 @@
 """Writing the cache of resized films that `dataset.FilmCache` reads."""
 
 import hashlib
+import io
 import json
 import os
 
@@ -37,7 +38,7 @@ def write_cache(data_dir, paths, resize, workers):
     if cache.rows(paths)[0] is not None:
         print(f"{folder} is up to date: {len(paths)} films, {size}")
         return
-    del cache  # Windows replaces no file that is mapped into memory
+    del cache  # Windows replaces no file that is open
     os.makedirs(folder, exist_ok=True)
     index = {
         "version": FilmCache.VERSION,
@@ -47,25 +48,15 @@ def write_cache(data_dir, paths, resize, workers):
     partial, progress = os.path.join(folder, "films.npy.tmp"), os.path.join(folder, "progress.json")
     digest = hashlib.sha256(json.dumps(index).encode()).hexdigest()
     done = _rows_done(progress, partial, digest)
-    shape = (len(paths), resize, resize)
     if done:
         print(f"going on with {folder} after {done} films")
-        films = np.lib.format.open_memmap(partial, mode="r+")
-    else:
-        films = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
-    with (
-        film_pool(workers) as pool,
-        progress_bar(total=len(paths), initial=done, unit="film") as bar,
-    ):
-        for start in range(done, len(paths), ROWS_A_NOTE):
-            jobs = [(path, resize) for path in paths[start : start + ROWS_A_NOTE]]
-            for row, film in enumerate(pool.map(_resized, jobs, chunksize=4), start):
-                films[row] = film
-                bar.update()
-            films.flush()
+    try:
+        for rows in _write_rows(partial, paths, resize, done, workers):
             with write_whole(progress, "w") as file:
-                json.dump({"index_sha256": digest, "done": start + len(jobs)}, file)
-    del films
+                json.dump({"index_sha256": digest, "done": rows}, file)
+    except OSError as error:
+        error.filename = error.filename or partial  # a full disk is reported without a name
+        raise
     # An index of the earlier films would describe rows that are gone.
     if os.path.exists(os.path.join(folder, "index.json")):
         os.remove(os.path.join(folder, "index.json"))
@@ -86,6 +77,30 @@ def write_cache(data_dir, paths, resize, workers):
 def _size(count):
     """Return a number of bytes as text, in GB or, where that is little, in MB."""
     return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
+
+
+def _write_rows(partial, paths, resize, done, workers):
+    """Write films to a .npy file that has some already; yield how many are on the disk, often."""
+    header = io.BytesIO()
+    form = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), resize, resize)}
+    np.lib.format.write_array_header_1_0(header, form)
+    # No memory map: its pages would count as memory of this process, all 7.3 GB in the end, and a
+    # full disk would end it with a bus error.
+    with (
+        open(partial, "r+b" if done else "wb") as file,
+        film_pool(workers) as pool,
+        progress_bar(total=len(paths), initial=done, unit="film") as bar,
+    ):
+        file.write(header.getvalue())
+        file.truncate(file.seek(done * resize * resize, os.SEEK_CUR))
+        for start in range(done, len(paths), ROWS_A_NOTE):
+            jobs = [(path, resize) for path in paths[start : start + ROWS_A_NOTE]]
+            for film in pool.map(_resized, jobs, chunksize=4):
+                file.write(film)
+                bar.update()
+            file.flush()
+            os.fsync(file.fileno())
+            yield start + len(jobs)
 
 
 def _rows_done(progress, partial, digest):

@@ -23,7 +23,7 @@ def content_length(url):
     """Return the size that a server states for a file, bytes, or None."""
     request = urllib.request.Request(url, method="HEAD")
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+        with urllib.request.urlopen(request, timeout=10) as answer:
             return int(answer.headers["Content-Length"])
     except (OSError, TypeError, ValueError, http.client.HTTPException):
         return None

@@ -129,6 +129,11 @@ def add_data_arguments(parser):
         "--data-dir", default="ChestX-ray14", help="folder with images/ and labels/"
     )
     add_split_argument(parser)
+    add_loading_arguments(parser)
+
+
+def add_loading_arguments(parser):
+    """Add --batch-size and --num-workers."""
     parser.add_argument("--batch-size", type=positive_int, default=128, help="films in a batch")
     parser.add_argument(
         "--num-workers",
@@ -180,6 +185,45 @@ def add_split_argument(parser):
         choices=["default", "official"],
         default="default",
         help="label lists to use: the reference project's, or NIH's own (prepare_data.py split)",
+    )
+
+
+LISTS = {"train": "films to learn from", "val": "validation films", "test": "test films"}
+
+
+def add_list_arguments(parser, parts, split=True):
+    """Add --train-list, --val-list or --test-list, for a parser with --split or without."""
+    for part in parts:
+        default = f"labels/{part}_list.txt" + (", or that of --split" if split else "")
+        parser.add_argument(
+            f"--{part}-list", help=f"label list of the {LISTS[part]} (default: {default})"
+        )
+
+
+def add_pretrained_argument(parser):
+    """Add --pretrained."""
+    parser.add_argument(
+        "--pretrained",
+        choices=["imagenet", "none"],
+        default="imagenet",
+        help="start from Paddle's ImageNet weights, which it downloads, or from random ones",
+    )
+
+
+def add_crops_argument(parser):
+    """Add --crops."""
+    parser.add_argument(
+        "--crops", type=int, choices=[10, 1], default=10, help="ten crops, or the centre crop"
+    )
+
+
+def add_source_arguments(parser):
+    """Add --url-base and --no-verify."""
+    parser.add_argument(
+        "--url-base", metavar="URL", help="a mirror that has all files by name below this address"
+    )
+    parser.add_argument(
+        "--no-verify", action="store_true", help="accept files whose digest is another"
     )
 
 

@@ -24,9 +24,26 @@ def set_device(name, autotune=False):
     """Point Paddle at a device and return its name, such as "cpu" or "gpu:0".
 
     Args:
+        name: what `find_device` takes.
+        autotune: turn on `paddle.incubate.autotune` for kernels and layout.
+
+    Raises:
+        UserError: there is no such device.
+    """
+    paddle.set_device(find_device(name))
+    if autotune:
+        paddle.incubate.autotune.set_config(
+            {"kernel": {"enable": True}, "layout": {"enable": True}}
+        )
+    return paddle.get_device()
+
+
+def find_device(name):
+    """Return the device that a name means, without touching it.
+
+    Args:
         name: "cpu"; a type, such as "gpu", "xpu", "npu" or that of a plugged-in device; one of
             several, such as "gpu:1"; or "auto": a GPU, else another accelerator, else the CPU.
-        autotune: turn on `paddle.incubate.autotune` for kernels and layout.
 
     Raises:
         UserError: there is no such device (the message names those that there are), or the ranks
@@ -45,12 +62,7 @@ def set_device(name, autotune=False):
     if name != "cpu" and name not in (*found, *(device.split(":")[0] for device in found)):
         there = ", ".join(["cpu", *found])
         raise UserError(f"--device {name}: no such device; there is {there}{_gpu_remedy(name)}")
-    paddle.set_device(name)
-    if autotune:
-        paddle.incubate.autotune.set_config(
-            {"kernel": {"enable": True}, "layout": {"enable": True}}
-        )
-    return paddle.get_device()
+    return name
 
 
 def choose_device(found):

@@ -6,6 +6,9 @@ What the user has set stays.
 import os
 import warnings
 
+# What the user has set: for processes that this one starts, which choose for themselves.
+OF_USER = dict(os.environ)
+
 
 def processor_vendor():
     """Return the x86 vendor string of the first processor, or "" where it cannot be told."""

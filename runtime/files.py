@@ -56,6 +56,14 @@ def write_json(path, content):
         file.write("\n")
 
 
+def read_json(path):
+    """Return the dict that a JSON file holds; {} where none can be read."""
+    with contextlib.suppress(OSError, ValueError), open(path, encoding="utf-8") as file:
+        content = json.load(file)
+        return content if isinstance(content, dict) else {}
+    return {}
+
+
 def file_facts(path):
     """Return what tells a file from others, for JSON: its path and its SHA-256."""
     return {"path": path, "sha256": sha256(path)}

@@ -16,6 +16,7 @@ if __name__ == "__main__":
 
 from runtime.files import UserError, first_line
 
+INSTALL_TORCH = "pip install torch --index-url https://download.pytorch.org/whl/cpu"
 # What people call the state dict inside a checkpoint's dict.
 STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model", "net")
 
@@ -53,12 +54,11 @@ def load_torch(path):
     except ImportError as error:
         if error.name == "torch":
             raise UserError(
-                f"{path}: the package torch, which reads it, is not installed; "
-                "pip install torch --index-url https://download.pytorch.org/whl/cpu"
+                f"{path}: the package torch, which reads it, is not installed; {INSTALL_TORCH}"
             ) from None
         raise UserError(
             f"{path}: the package torch, which reads it, does not load ({first_line(error)}); "
-            "install it again: pip install torch --index-url https://download.pytorch.org/whl/cpu"
+            f"install it again: {INSTALL_TORCH}"
         ) from None
 
     try:

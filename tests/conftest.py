@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 
 import pytest
 from filelock import FileLock
@@ -156,6 +157,20 @@ def on_device():
         )
 
     return run
+
+
+@pytest.fixture
+def server():
+    """A server on 127.0.0.1 that has no files yet."""
+    import mirror
+
+    server = mirror.Server()
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.let_go.set()
+    server.shutdown()
+    thread.join()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ are told its name; everything else is real.
 
 import builtins
 import concurrent.futures.process
+import contextlib
 import glob
 import io
 import multiprocessing
@@ -27,16 +28,14 @@ def no_proc(path, *words, **options):
     return io.open(path, *words, **options)  # noqa: UP020 (builtins.open is this function)
 
 
-def replace_unmapped(source, target, replace=os.replace):
-    """As on Windows: a file that a process has mapped into memory cannot be replaced."""
-    for maps in glob.glob("/proc/[0-9]*/maps"):
-        try:
-            with io.open(maps) as file:  # noqa: UP020
-                text = file.read()
-        except OSError:
-            continue  # the process has ended
-        if any(f" {os.path.realpath(path)}\n" in text for path in (source, target)):
-            raise PermissionError(13, "Access is denied", source, None, target)
+def replace_closed(source, target, replace=os.replace):
+    """As on Windows: a file that a process has open cannot be replaced."""
+    in_use = set()
+    for link in glob.glob("/proc/[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):  # it has been closed since
+            in_use.add(os.readlink(link))
+    if in_use & {os.path.realpath(path) for path in (source, target)}:
+        raise PermissionError(13, "Access is denied", source, None, target)
     replace(source, target)
 
 
@@ -47,8 +46,10 @@ def fail(*words):
 def take_away(system):
     for name in ("sched_getaffinity", "statvfs", "fork", "geteuid", "wait4"):
         delattr(os, name)
+    if system == "windows":
+        del os.pread
     builtins.open = no_proc
-    os.replace = replace_unmapped
+    os.replace = replace_closed
     multiprocessing.set_start_method("spawn")
 
     from runtime import environment  # noqa: F401  (before Paddle)

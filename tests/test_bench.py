@@ -1,8 +1,15 @@
-"""The table that whoever has a card fills in, on the stand-in accelerator."""
+"""The benchmarks run: the table of a card, training beside PyTorch, the rehearsal at a small scale."""
 
+import csv
+import os
 import re
+import subprocess
+import sys
 
+import numpy as np
 import pytest
+from conftest import ROOT
+from PIL import Image
 
 pytestmark = pytest.mark.slow
 
@@ -29,3 +36,62 @@ def test_the_table_of_a_device_has_train_and_eval_in_every_precision(on_device):
         "",
         "",
     ]
+
+
+def test_training_in_float64_is_pytorch_s(phantoms, tmp_path):
+    """In float32 rounding parts them within some steps, as it parts PyTorch from itself."""
+    command = [sys.executable, ROOT / "benchmarks" / "training_parity.py", "--data-dir", phantoms]
+    command += ["--resize", 72, "--crop-size", 64, "--batch-size", 6, "--num-workers", 0]
+    command += ["--epochs", 2, "--decay-epochs", 1, "--dtype", "float64", "--output-dir", tmp_path]
+    result = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    with open(tmp_path / "losses.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    paddle, torch = (np.array([float(row[name]) for row in rows]) for name in ("paddle", "pytorch"))
+    assert len(rows) == 8 and np.abs(paddle[0] - paddle[-1]) > 0.01  # it has learnt
+    difference = np.abs(paddle - torch).max()
+    print(f"largest difference of a loss over {len(rows)} steps: {difference:.1e}")
+    assert difference <= 1e-8
+    assert f"paddle and pytorch: {difference:.1e} over steps 1 to 8" in result.stdout
+    assert (tmp_path / "losses.png").stat().st_size and (tmp_path / "losses.svg").stat().st_size
+
+
+def test_a_rehearsal_runs_every_command_and_replaces_its_section_alone(script, tmp_path):
+    films, labels, output = (tmp_path / name for name in ("films", "labels", "results.md"))
+    films.mkdir()
+    labels.mkdir()
+    rng = np.random.default_rng(0)
+    for n in range(3):
+        Image.fromarray(rng.integers(0, 256, (64, 64), np.uint8)).save(films / f"{n}.png")
+    flags = rng.integers(0, 2, (100, 14))
+    lines = [f"{n:08d}_000.png {' '.join(map(str, row))}" for n, row in enumerate(flags)]
+    parts = {"train": lines[:48], "val": lines[48:60], "test": lines[60:]}
+    for part, listed in parts.items():
+        (labels / f"{part}_list.txt").write_text("\n".join(listed))
+    output.write_text("# Results of `make rehearse`\n\nold\n\n# Results of `make bench`\n\nkept\n")
+    words = ["--films", films, "--labels", labels, "--output", output]
+    words += ["--batch-size", 8, "--resize", 72, "--crop-size", 64]
+    result = script("benchmarks/rehearse.py", *words, env={**os.environ, "TMPDIR": str(tmp_path)})
+    assert result.returncode == 0, result.stderr
+    ours, theirs = output.read_text().split("# Results of `make bench`")
+    assert theirs == "\n\nkept\n" and "old" not in ours
+    assert "100 names of 3 films of 64 x 64 pixels." in ours
+    rows = [line.strip("| ").split(" | ") for line in ours.splitlines() if line.startswith("| `")]
+    assert [row[0] for row in rows] == [
+        "`prepare_data.py check`, 100 films",
+        "`prepare_data.py cache`, 100 films",
+        "`train.py`, to step 1/6",
+        "`eval.py`, to batch 5/5",
+        "`eval.py --predictions`, intervals and page",
+    ]
+    for what, took, processor, everything, anonymous, _ in rows:
+        times = [float(cell.removesuffix(" s")) for cell in (took, processor)]
+        assert min(times) > 0.5, what  # to import Paddle takes more
+        sizes = [int(cell.removesuffix(" MiB")) for cell in (anonymous, everything)]
+        assert 20 < sizes[0] <= sizes[1], what  # NumPy alone takes more
+    assert sorted(os.listdir(tmp_path)) == ["films", "labels", "results.md"]
+
+
+def test_a_rehearsal_without_films_is_an_error(fails, tmp_path):
+    error = fails("benchmarks/rehearse.py", "--films", tmp_path, "--labels", tmp_path)
+    assert error.startswith(f"error: {tmp_path}: want PNG films, got none")

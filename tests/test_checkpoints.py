@@ -134,6 +134,16 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path, name, value):
     assert tree(tmp_path) == before
 
 
+def test_a_run_killed_after_its_last_checkpoint_gets_its_table(tmp_path):
+    network, optimizer, checkpoints = small_run(tmp_path)
+    make_accumulators(network, optimizer)
+    checkpoints.run.history.append({"epoch": 1, "val_loss": 0.5})
+    checkpoints.save()
+    _, _, checkpoints = small_run(tmp_path)
+    checkpoints.restore(find_checkpoints(tmp_path)[-1])
+    assert (tmp_path / "metrics.csv").read_text() == "epoch,val_loss\n1,0.5\n"
+
+
 def test_signals_that_follow_at_once_change_nothing_and_a_later_one_ends_the_process():
     """Paddle's launcher sends three, 0.2 s apart; whoever sends one later has waited enough."""
     code = (

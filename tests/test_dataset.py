@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -10,8 +11,10 @@ from dataset import (
     CLASS_NAMES,
     CenterCrop,
     ChestXray14,
+    FilmRows,
     RandomCropFlip,
     find_films,
+    list_films,
     read_film,
     read_label_list,
 )
@@ -164,6 +167,9 @@ def test_films_are_found_in_every_layout(tmp_path, layout):
     (tmp_path / layout).mkdir(parents=True, exist_ok=True)
     (tmp_path / "images_001" / "images" / "a.png").touch()
     (tmp_path / layout / "b.png").touch()
+    (tmp_path / "images_003.tmp" / "images").mkdir(parents=True)
+    (tmp_path / "images_003.tmp" / "images" / "half.png").touch()  # being unpacked
+    assert "half.png" not in list_films(tmp_path)
     paths = find_films(tmp_path, ["b.png", "a.png"])
     assert paths[0].endswith("b.png") and (tmp_path / layout / "b.png").samefile(paths[0])
 
@@ -241,3 +247,55 @@ def test_a_small_dev_shm_is_noticed_and_the_films_come_all_the_same(phantoms, me
     share = round(megabytes * 2**20 / 1e6 / ranks)
     note = f"note: /dev/shm has {share} MB free and the loader wants 5: films come through pipes"
     assert (note in result.stderr) == (share < 5), result.stderr
+
+
+def test_rows_are_read_from_a_file_and_an_incomplete_one_is_refused(tmp_path, monkeypatch):
+    films = np.random.default_rng(0).integers(0, 256, (5, 32, 32), np.uint8)
+    path = tmp_path / "films.npy"
+    np.save(path, films)
+    rows = FilmRows(path)
+    np.testing.assert_array_equal(rows[np.int64(3)], films[3])
+    monkeypatch.delattr(os, "pread")  # as on Windows
+    np.testing.assert_array_equal([rows[n] for n in (4, 0)], films[[4, 0]])
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="does not hold 5 films"):
+        FilmRows(path)
+
+
+MEMORY = """
+import re, sys
+from dataset import ChestXray14
+from nih.film_cache import write_cache
+
+def memory(key):  # MiB
+    return int(re.search(rf"{key}:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) // 1024
+
+data, label_list = sys.argv[1:]
+films = ChestXray14(data, label_list)
+before = memory("VmHWM")
+write_cache(data, films.paths, 256, 2)
+print(memory("VmHWM") - before)
+films, before = ChestXray14(data, label_list), memory("VmRSS")
+assert "not used" not in films.source
+for n in range(len(films)):
+    films[n][0].max()
+print(memory("VmRSS") - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="memory is read from /proc")
+def test_the_cache_is_not_counted_as_memory_of_those_who_write_or_read_it(tmp_path):
+    (tmp_path / "images").mkdir()
+    film = tmp_path / "film.png"
+    Image.new("L", (64, 64), 100).save(film)
+    names = [f"{n:08d}_000.png" for n in range(1600)]
+    for name in names:
+        os.link(film, tmp_path / "images" / name)
+    (tmp_path / "list.txt").write_text("\n".join(f"{name} {FLAGS}" for name in names))
+    command = [sys.executable, "-c", MEMORY, tmp_path, tmp_path / "list.txt"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
+    writing, reading = map(int, result.stdout.split()[-2:])
+    # 1,600 films of 64 KiB are 100 MiB: what a memory map adds to either.
+    assert writing < 50 and reading < 50

@@ -2,22 +2,20 @@
 
 import gzip
 import hashlib
-import http.server
 import io
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import tarfile
-import threading
 import time
 
 import numpy as np
 import paddle
 import pytest
 from conftest import ROOT, link_films, tree
+from mirror import Huge, archive, fill
 
 from dataset import CLASS_NAMES, read_label_list
 from evaluation.predictions_csv import read_predictions
@@ -27,72 +25,6 @@ from nih.download import fetch
 from runtime.files import UserError
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
-
-
-class Server(http.server.ThreadingHTTPServer):
-    """Serves `files`, name -> bytes; `tricks`, name -> what to do to the next requests."""
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files, self.tricks, self.requests = {}, {}, []
-        self.base = f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_HEAD(self):
-        self.answer(body=False)
-
-    def do_GET(self):
-        self.answer(body=True)
-
-    def answer(self, body):
-        name = self.path.lstrip("/")
-        tricks = self.server.tricks.get(name, []) if body else []
-        trick = tricks.pop(0) if tricks else ""
-        asked = self.headers["Range"]
-        self.server.requests.append((self.command, name, asked))
-        if trick == "503" or name not in self.server.files:
-            self.send_response(503 if trick == "503" else 404)
-            self.send_header("Retry-After", "0")
-            self.end_headers()
-            return
-        content = self.server.files[name]
-        start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1]) if asked and trick != "no range" else 0
-        if start >= len(content):
-            self.send_response(416)
-            self.end_headers()
-            return
-        rest = content[start:]
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        stated = {"claims more": len(rest) + 999, "claims less": len(rest) - 999}
-        if trick != "no length":
-            self.send_header("Content-Length", str(stated.get(trick, len(rest))))
-        self.end_headers()
-        if not body:
-            return
-        if trick == "cut":
-            rest = rest[: len(rest) // 3]
-        if trick == "slow":
-            for n in range(0, len(rest), 100_000):
-                self.wfile.write(rest[n : n + 100_000])
-                time.sleep(0.1)
-            return
-        self.wfile.write(rest)
-
-    def log_message(self, *words):
-        pass
-
-
-@pytest.fixture
-def server():
-    server = Server()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
 
 
 def sha256(content):
@@ -189,37 +121,9 @@ def test_a_killed_download_goes_on(server, tmp_path):
     assert server.requests[-1] == ("GET", "film", f"bytes={came}-")
 
 
-def archive(members):
-    """A .tar.gz of (name, content) or (name, TarInfo type, link) members."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        for name, *what in members:
-            info = tarfile.TarInfo(name)
-            if len(what) == 2:
-                info.type, info.linkname = what
-                tar.addfile(info)
-            else:
-                info.size = len(what[0])
-                tar.addfile(info, io.BytesIO(what[0]))
-    return buffer.getvalue()
-
-
 @pytest.fixture
 def mirror(server, phantoms):
-    """The server with a small file for each that a download wants."""
-    for name, (url, _) in download.LABELS.items():
-        content = b"not the real one"
-        path = phantoms / "labels" / name
-        if path.exists():
-            content = path.read_bytes()
-        packed = url.endswith(".csv.gz")
-        server.files[name + ".gz" * packed] = gzip.compress(content) if packed else content
-    for name in download.WEIGHTS:
-        server.files[name] = b"weights"
-    films = sorted((phantoms / "images").iterdir())
-    for n, name in enumerate(download.ARCHIVES):
-        members = [(f"images/{film.name}", film.read_bytes()) for film in films[n::12]]
-        server.files[f"{name}.tar.gz"] = archive(members)
+    fill(server, phantoms)
     return server
 
 
@@ -365,16 +269,6 @@ def test_a_disk_that_is_too_small_is_told_before(fails, mirror, tmp_path):
     assert "GB of free disk" in fails("prepare_data.py", *words)
 
 
-class Huge(bytes):
-    """Claims to be of 1 TB."""
-
-    def __len__(self):
-        return 10**12
-
-    def __getitem__(self, key):
-        return self
-
-
 def test_check_finds_what_is_wrong(script, phantoms, tmp_path):
     data = link_films(phantoms, tmp_path / "data")
     train, test = (data / "labels" / f"{split}_list.txt" for split in ("train", "test"))
@@ -458,6 +352,40 @@ def test_training_starts_from_imagenet_and_fetches_it_once(
     assert len(server.requests) == 1
     result = script(*words, "--save-dir", tmp_path / "again", env=env)
     assert result.returncode == 0 and len(server.requests) == 1, result.stderr
+
+
+def test_imagenet_weights_are_fetched_where_paddle_looks_for_them(
+    server, phantoms, tmp_path, monkeypatch
+):
+    data = link_films(phantoms, tmp_path / "data")
+    for name in download.LABELS:
+        (data / "labels" / name).touch()
+    address, folder = f"https://elsewhere/{WEIGHTS}", str(tmp_path / "weights")
+    md5 = hashlib.md5(CONTENT).hexdigest()
+    monkeypatch.setitem(paddle.vision.models.densenet.model_urls, "densenet121", (address, md5))
+    monkeypatch.setattr(paddle.utils.download, "WEIGHTS_HOME", folder)
+    server.files[WEIGHTS] = b"other"
+    words = {"imagenet": True, "films": False, "url_base": server.base, "verify": False}
+    with pytest.raises(UserError, match=rf"{WEIGHTS}\.wrong: want md5"):
+        download.download(str(data), **words)  # Paddle would not take it either
+    server.files[WEIGHTS] = CONTENT
+    download.download(str(data), **words)
+    found = paddle.utils.download.get_weights_path_from_url(address, md5)
+    assert found == os.path.join(folder, WEIGHTS)
+    with open(found, "rb") as file:
+        assert file.read() == CONTENT
+
+
+def test_what_has_come_of_an_archive_needs_no_more_room(mirror, tmp_path):
+    missing = download.missing_archives(str(tmp_path), mirror.base)
+    sizes = [len(mirror.files[f"{name}.tar.gz"]) for name in missing]
+    whole = 1.02 * sum(sizes) + max(sizes)
+    assert download.archives_size(str(tmp_path), missing) == (sum(sizes), pytest.approx(whole))
+    (tmp_path / "images_002.tar.gz.part").write_bytes(b"x" * 1000)
+    (tmp_path / "images_001.tmp" / "images").mkdir(parents=True)
+    (tmp_path / "images_001.tmp" / "images" / "a.png").write_bytes(b"x" * 500)
+    _, need = download.archives_size(str(tmp_path), missing)
+    assert need == pytest.approx(whole - 1500)
 
 
 @pytest.mark.parametrize("trick", ["cut", "wrong digest"])

@@ -106,6 +106,31 @@ def test_safetensors_are_the_same_weights(exported, script, phantoms, expected, 
     np.testing.assert_array_equal(probs, expected)
 
 
+def test_pytorch_gets_the_tensors_that_were_converted_and_predicts_the_same(
+    script, films, tmp_path
+):
+    """There and back: a PyTorch network, converted and exported, is that network, to the bit."""
+    torch = pytest.importorskip("torch")
+    import torch_densenet
+
+    net = torch_densenet.lively_densenet().eval()
+    torch.save(net.state_dict(), tmp_path / "net.pth.tar")
+    weights = tmp_path / "net.pdparams"
+    assert script("convert_torch_weights.py", tmp_path / "net.pth.tar", weights).returncode == 0
+    words = ["--weights", weights, "--format", "torch", "--output-dir", tmp_path / "out", *SMALL]
+    result = script("export.py", *films, *words)
+    assert result.returncode == 0, result.stderr
+    assert tree(tmp_path / "out") == ["net.metadata.json", "net.pth"]
+    check_metadata(json.loads((tmp_path / "out" / "net.metadata.json").read_text()), weights)
+    state = torch.load(tmp_path / "out" / "net.pth", weights_only=True)
+    before = net.state_dict()
+    assert list(state) == list(before)  # torchvision's order
+    assert all(torch.equal(state[name], before[name]) for name in before)
+    difference = float(result.stdout.rsplit(": ", 1)[1])
+    print(f"largest difference from eval.py: {difference:.1e}")
+    assert difference <= 1e-5
+
+
 def test_what_cannot_be_exported_leaves_nothing(fails, films, random_weights, tmp_path):
     words = ["--format", "safetensors", "--output-dir", tmp_path / "out", *SMALL]
     error = fails("export.py", films[0], "--weights", tmp_path / "none.pdparams", *words)

@@ -8,6 +8,7 @@ import paddle
 import pytest
 from conftest import link_films
 
+from dataset import FilmCache
 from runtime.batches import film_pool
 
 pytestmark = pytest.mark.slow
@@ -73,7 +74,7 @@ def test_a_cache_in_use_is_not_replaced_and_one_of_its_own_is(script, fails, pha
     film.write_bytes(content)
 
     target = data / "cache_256" / "films.npy"
-    in_use = np.load(target, mmap_mode="r")
+    in_use = FilmCache(data)
     error = fails("tests/other_machine.py", "windows", *words, 2)
     assert f"{target}: want to replace it, but another process has it open" in error
     del in_use

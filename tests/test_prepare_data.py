@@ -83,9 +83,14 @@ def new_film(folder):
     path.write_text(path.read_text() + "99999999_000.png" + " 0" * 14 + "\n")
 
 
+def cut_cache(folder):
+    os.truncate(folder / CACHE / "films.npy", 1000)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
+        (cut_cache, "no such cache"),
         (replace_film, "has changed since"),
         (older_version, "another version"),
         (new_film, "99999999_000.png is not in it"),
@@ -133,6 +138,17 @@ def test_a_broken_film_ends_the_caching_with_its_name(fails, data):
     error = fails("prepare_data.py", "cache", "--data-dir", data)
     assert str(film) in error
     assert "index.json" not in tree(data / CACHE)
+
+
+def test_a_full_disk_ends_the_caching_and_with_room_again_it_goes_on(
+    script, fails, phantoms, small_disk
+):
+    data = link_films(phantoms, small_disk(2) / "data")  # the 44 films take 2.9 MB
+    error = fails("prepare_data.py", "cache", "--data-dir", data)
+    assert f"{data / CACHE / 'films.npy.tmp'}: No space left on device" in error
+    small_disk(9)
+    assert f"wrote {data / CACHE}: 44 films" in cached(script, data)
+    assert train_films(data).source == f"the cache {data / CACHE}"
 
 
 def test_a_folder_without_films_is_an_error(fails, tmp_path):

@@ -6,6 +6,7 @@ import pytest
 from conftest import ROOT
 
 SCRIPTS = ("train", "eval", "predict", "export", "prepare_data", "convert_torch_weights")
+SCRIPTS += ("reproduce",)
 ACTIONS = ("download", "check", "cache", "split")
 
 

@@ -49,7 +49,8 @@ def uninterrupted(phantoms, tmp_path_factory):
 def same_run(ours, theirs):
     """The same files, weights, moments, state and metrics, to the bit."""
     assert tree(ours) == tree(theirs)
-    assert (ours / "metrics.csv").read_text() == (theirs / "metrics.csv").read_text()
+    for name in ("metrics.csv", "curves.svg"):
+        assert (ours / name).read_text() == (theirs / name).read_text()
     for name in tree(ours):
         if name.endswith((".pdparams", ".pdopt", ".pdstate")):
             assert same(read_pickle(ours / name), read_pickle(theirs / name)), name
@@ -188,6 +189,8 @@ def test_only_so_many_checkpoints_are_kept(phantoms, uninterrupted, tmp_path):
     assert [name for name in tree(uninterrupted) if "/" not in name] == [
         "best_model.pdparams",
         "config.json",
+        "curves.png",
+        "curves.svg",
         "epoch_1",
         "epoch_2",
         "metrics.csv",

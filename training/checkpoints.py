@@ -106,6 +106,7 @@ class Checkpoints(paddle.callbacks.Callback):
             vars(self.run).update({key: state["run"][key] for key in vars(Run())})
             if "statistics" in state:  # of several ranks
                 set_statistics(self.network, state["statistics"][paddle.distributed.get_rank()])
+            self._write_history()  # killed after its last checkpoint, a run may lack a line
             return state["scaler"]
         except (KeyError, TypeError, AttributeError, IndexError, ValueError):
             raise UserError(
@@ -207,12 +208,17 @@ class Checkpoints(paddle.callbacks.Callback):
         run = self.run
         run.epoch, run.step, run.skipped, run.train_loss = run.epoch + 1, 0, 0, 0.0
         self.save()
-        if is_first_rank():
-            with write_whole(os.path.join(self.folder, "metrics.csv"), "w") as file:
-                table = csv.DictWriter(file, run.history[0], lineterminator="\n")
-                table.writeheader()
-                table.writerows(run.history)
+        self._write_history()
         self._leave(self._asked())
+
+    def _write_history(self):
+        """Write metrics.csv, a line for each epoch that is complete."""
+        history = self.run.history
+        if history and is_first_rank():
+            with write_whole(os.path.join(self.folder, "metrics.csv"), "w") as file:
+                table = csv.DictWriter(file, history[0], lineterminator="\n")
+                table.writeheader()
+                table.writerows(history)
 
     def _asked(self):
         """Return the signal by which a rank was asked to stop, the same on all ranks, or 0."""
