@@ -78,8 +78,11 @@ def script():
 
 
 @pytest.fixture(scope="session")
-def forked():
+def forked(script):
     """As `script`, but the process has Paddle from the start: a second less (forked.py)."""
+    if sys.platform != "linux":  # elsewhere there is no fork, or none that system libraries bear
+        yield script
+        return
     server = Server()
     yield lambda name, *words, **options: server.run([name, *map(str, words)], **options)
     server.close()

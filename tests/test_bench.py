@@ -1,4 +1,4 @@
-"""The benchmarks run: the table of a card, training beside PyTorch, the rehearsal at a small scale."""
+"""The benchmarks run: the table of a card, training beside PyTorch, a small rehearsal."""
 
 import csv
 import os

@@ -38,7 +38,7 @@ def thresholds(tmp_path_factory):
 
 
 def test_predictions_are_those_of_eval(
-    script, phantoms, evaluated, films, random_weights, thresholds, tmp_path
+    script, forked, phantoms, evaluated, films, random_weights, thresholds, tmp_path
 ):
     words = [*SMALL, "--weights", random_weights, "--output-dir"]
     options = ["--classes", "Mass,Hernia", "--thresholds", thresholds]
@@ -65,7 +65,7 @@ def test_predictions_are_those_of_eval(
     # Another prediction into the same folder: nothing of the first stays, but what is not its own.
     (tmp_path / "out" / "mine.png").write_bytes(b"")
     options = ["--classes", "Edema", *words, tmp_path / "out"]
-    assert script("predict.py", films[1], *options).returncode == 0
+    assert forked("predict.py", films[1], *options).returncode == 0
     assert tree(tmp_path / "out") == [f"{films[1].stem}_Edema.png", "mine.png", "predictions.csv"]
 
 
