@@ -8,9 +8,10 @@ import weakref
 
 import numpy as np
 import paddle
-from PIL import Image, ImageChops, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from runtime.files import UserError, first_line
+from runtime.film_files import AS_STORED, read_grey
 
 # The order of the flags in the label lists and of the network's outputs.
 CLASS_NAMES = (
@@ -138,42 +139,28 @@ def list_films(data_dir):
     return paths
 
 
-def read_film(path, resize=256, name=None):
+def read_film(path, resize=256, name=None, reading=AS_STORED):
     """Read a film as PIL's `convert("RGB")` and bilinear resize of the short side do, one channel.
 
     The three channels of a film are equal, and resizing the grey plane alone gives the same bytes.
 
     Args:
-        path: a PNG or JPEG file of 8 bits a channel, grey or colour with equal channels; or one
-            that is open for reading bytes.
+        path: a PNG, JPEG, TIFF or DICOM file (see `runtime.film_files`), grey or in colours with
+            equal channels; or one that is open for reading bytes.
         resize: length of the short side, pixels; None: as it is.
         name: what to call it in messages, if not its path.
+        reading: how values of more than 8 bits are read.
 
     Returns:
         uint8 `[1, H, W]`.
 
     Raises:
-        UserError: the file is missing, broken, no image, or not grey.
+        UserError: the file is missing, broken, no film, or not grey.
     """
     name = name or path
     try:
-        with Image.open(path, formats=("PNG", "JPEG")) as image:
-            if image.mode.startswith(("I", "F")):
-                raise UserError(
-                    f"{name}: want 8 bits a pixel, got PIL mode {image.mode}; "
-                    "scale it to 8 bits, as NIH did"
-                )
-            if min(image.size) < 32 or max(image.size) > 10_000:
-                width, height = image.size
-                raise UserError(
-                    f"{name}: want a film of 32 to 10,000 pixels a side, got {width} x {height}; "
-                    "download it again"
-                )
-            if getattr(image, "n_frames", 1) > 1:
-                raise UserError(
-                    f"{name}: want one picture, got {image.n_frames}; keep the one that is the film"
-                )
-            grey = _grey_plane(image, name)
+        with contextlib.nullcontext(path) if hasattr(path, "read") else open(path, "rb") as file:
+            grey = read_grey(file, name, reading)
     except FileNotFoundError:
         raise UserError(f"{name}: want a film, got no such file; check the path") from None
     except PermissionError:
@@ -182,15 +169,15 @@ def read_film(path, resize=256, name=None):
         raise UserError(f"{name}: want a film, got a folder; give the files in it") from None
     except UnidentifiedImageError:
         raise UserError(
-            f"{name}: want a complete PNG or JPEG film, got a file that does not decode as either; "
-            "convert it to PNG, or download it again if it should be one"
+            f"{name}: want a complete PNG, JPEG, TIFF or DICOM film, got a file that does not "
+            "decode as any; convert it to PNG, or download it again if it should be one"
         ) from None
     except UserError:
         raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         # PIL tells a truncated or foreign file by any of these.
         raise UserError(
-            f"{name}: want a complete PNG or JPEG film, got a file that does not decode "
+            f"{name}: want a complete PNG, JPEG or TIFF film, got a file that does not decode "
             f"({first_line(error)}); download it again"
         ) from None
     width, height = grey.size
@@ -200,22 +187,6 @@ def read_film(path, resize=256, name=None):
         long = int(resize * long / short)
         grey = grey.resize((resize, long) if width <= height else (long, resize), Image.BILINEAR)
     return np.asarray(grey)[np.newaxis]  # [H, W] -> [1, H, W]
-
-
-def _grey_plane(image, name):
-    """Return the grey plane of an image, decoded; of a colour one whose channels are equal."""
-    if image.mode == "L":
-        image.load()
-        return image
-    if image.mode in ("1", "LA"):
-        return image.convert("L")
-    rgb = image if image.mode in ("RGB", "RGBA") else image.convert("RGB")
-    red, green, blue = (rgb.getchannel(n) for n in range(3))
-    if ImageChops.difference(red, green).getbbox() or ImageChops.difference(red, blue).getbbox():
-        raise UserError(
-            f"{name}: want a grey film, got one with colours; convert it to grey yourself"
-        )
-    return red
 
 
 class CenterCrop:
@@ -303,11 +274,12 @@ class FilmCache:
             self.films = FilmRows(os.path.join(self.folder, "films.npy"))
             self.index = index
 
-    def rows(self, paths):
+    def rows(self, paths, window=None):
         """Find films in the cache.
 
         Args:
             paths: of the films wanted.
+            window: that of the `Reading` that they are wanted with.
 
         Returns:
             rows: int64 `[len(paths)]`, rows of `films`; None where the cache cannot be used.
@@ -317,6 +289,8 @@ class FilmCache:
             return None, "no such cache, or an incomplete one"
         if self.index["version"] != self.VERSION:
             return None, "another version of this project wrote it"
+        if self.index.get("window") != window:
+            return None, "it was made with another --window"
         row_of = {name: row for row, (name, _, _) in enumerate(self.index["films"])}
         rows = np.empty(len(paths), np.int64)
         for n, path in enumerate(paths):
@@ -347,6 +321,7 @@ class ChestXray14(paddle.io.Dataset):
         resize: length of the short side of a film, pixels.
         seed: with `epoch` and a film's index, all that those numbers depend on: not on which
             worker process reads the film, nor on what was read before.
+        reading: how values of more than 8 bits are read.
 
     Attributes:
         names: list of N file names.
@@ -355,16 +330,19 @@ class ChestXray14(paddle.io.Dataset):
         source: where films are read from, in words.
     """
 
-    def __init__(self, image_dir, label_list, transform=None, resize=256, seed=0):
+    def __init__(
+        self, image_dir, label_list, transform=None, resize=256, seed=0, reading=AS_STORED
+    ):
         super().__init__()
         self.names, self.labels = read_label_list(label_list)
         self.paths = find_films(image_dir, self.names)
         self.transform = transform
         self.resize = resize
         self.seed = seed
+        self.reading = reading
         self.epoch = 0  # draws too
         cache = FilmCache(image_dir, resize)
-        self._rows, reason = cache.rows(self.paths)
+        self._rows, reason = cache.rows(self.paths, reading.window)
         self._films = cache.films
         self.source = f"the cache {cache.folder}"
         if self._rows is None:
@@ -380,10 +358,14 @@ class ChestXray14(paddle.io.Dataset):
         # For all films at once: a generator for each would take longer than the film.
         self._draws = np.random.default_rng((self.seed, epoch)).random((len(self.names), 3))
 
+    def read_file(self, index, side):
+        """Return a film from its file, not the cache, with a short side of `side` pixels."""
+        return read_film(self.paths[index], side, reading=self.reading)
+
     def __getitem__(self, index):
         """Return film uint8 `[1, H, W]` and labels float32 `[14]`: NumPy arrays."""
         if self._rows is None:
-            film = read_film(self.paths[index], self.resize)
+            film = self.read_file(index, self.resize)
         else:
             film = self._films[self._rows[index]][np.newaxis]
         if self.transform is not None:

@@ -9,6 +9,7 @@ ends with a line for each class, the last one being
 and, on stderr, how sure each is: a 95 % interval by bootstrap over patients. Without a network:
 
     python eval.py --predictions result/predictions.csv
+    python eval.py --predictions seed0/predictions.csv seed1/predictions.csv    # their mean
     python eval.py --compare a/predictions.csv b/predictions.csv
 """
 
@@ -48,13 +49,18 @@ def parse_args():
     )
     saved = parser.add_argument_group("instead of a network")
     saved.add_argument(
-        "--predictions", metavar="CSV", help="evaluate the predictions.csv of an earlier run"
+        "--predictions",
+        nargs="+",
+        metavar="CSV",
+        help="evaluate the predictions.csv of an earlier run, or the mean of several",
     )
     saved.add_argument(
         "--compare",
-        nargs=2,
-        metavar=("A", "B"),
-        help="compare two predictions.csv of the same films, class by class",
+        nargs="+",
+        action="append",
+        metavar="CSV",
+        help="compare two predictions.csv of the same films, class by class; given twice: the "
+        "mean of the first's files with the mean of the second's",
     )
     further = parser.add_argument_group("further figures")
     further.add_argument(
@@ -96,6 +102,10 @@ def parse_args():
         "--no-report", action="store_true", help="leave out report.html, its figures and heat maps"
     )
     args = parser.parse_args()
+    if args.compare and len(args.compare) == 1:
+        args.compare = [[path] for path in args.compare[0]]
+    if args.compare and len(args.compare) != 2:
+        parser.error("--compare takes two files, or is given twice with the files of each side")
     if args.boxes and (args.predictions or args.compare):
         parser.error("--boxes needs a network for the heat maps: give --weights alone")
     if args.precision == "tf32":
@@ -114,7 +124,7 @@ from evaluation.batch_bar import BatchBar
 from evaluation.heat_maps import BoxedFilms, draw_examples, draw_maps
 from evaluation.measures import measure, measure_difference, measure_subgroups, measure_thresholds
 from evaluation.operating_points import thresholds_from_validation
-from evaluation.predictions_csv import read_predictions
+from evaluation.predictions_csv import mean_predictions
 from evaluation.printed_tables import (
     show_aurocs,
     show_difference,
@@ -137,6 +147,7 @@ from nih.annotations import read_data_entry, subgroups
 from runtime.batches import FilmLoader
 from runtime.devices import is_first_rank, print_once, set_device
 from runtime.files import file_facts, write_json
+from runtime.film_files import Reading
 from runtime.versions import versions
 
 
@@ -157,7 +168,7 @@ def main(args):
     films = network = None
     if args.predictions:
         names, labels = read_label_list(args.test_list)
-        probs = read_predictions(args.predictions, names)
+        probs = mean_predictions(args.predictions, names)
         source = source_of(args.predictions)
     else:
         films, probs, source, network = run_network(args)
@@ -179,8 +190,8 @@ def main(args):
         show_thresholds(metrics["thresholds"])
     if entries:
         groups = subgroups(names, entries)
-        metrics["subgroups"] = measure_subgroups(names, labels, probs, groups, **bootstrap)
-        show_subgroups(metrics["subgroups"])
+        metrics |= measure_subgroups(names, labels, probs, groups, thresholds, **bootstrap)
+        show_subgroups(metrics)
     maps = {}
     if boxed:
         maps = draw_maps(network, films, boxed.indices, args.crop_size)
@@ -225,6 +236,7 @@ def run_network(args):
         args.test_list,
         transform=None if args.crops == 10 else CenterCrop(args.crop_size),
         resize=args.resize,
+        reading=Reading(args.window, args.any_modality),
     )
     print_once("=> loading checkpoint")
     network = CheXNet(len(CLASS_NAMES))
@@ -238,6 +250,7 @@ def run_network(args):
         "crops": args.crops,
         "crop_size": args.crop_size,
         "resize": args.resize,
+        "window": args.window,
         "precision": precision,
         "device": device,
         "engine": engine,
@@ -264,11 +277,14 @@ def predict(layer, films, args):
 def compare(args):
     """Print how two networks differ on the same films, class by class."""
     names, labels = read_label_list(args.test_list)
-    a, b = (read_predictions(path, names) for path in args.compare)
+    a, b = (mean_predictions(paths, names) for paths in args.compare)
     figures = measure_difference(names, labels, a, b, args.bootstrap, args.seed)
     show_difference(figures, *args.compare)
     if args.output_dir:
-        sources = {key: file_facts(path) for key, path in zip("ab", args.compare, strict=True)}
+        sources = {
+            key: source_of(paths)["predictions"]
+            for key, paths in zip("ab", args.compare, strict=True)
+        }
         sources["test_list"] = file_facts(args.test_list)
         path = os.path.join(args.output_dir, "comparison.json")
         write_json(path, sources | figures)

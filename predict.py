@@ -1,12 +1,12 @@
 """Films in, probabilities and heat maps out. Not for clinical use.
 
-    python predict.py film.png more.png --weights pretrained_models/model_from_torch.pdparams
+    python predict.py film.png folder --weights pretrained_models/model_from_torch.pdparams
 
 prints a table for each film and writes predictions.csv and, for its three likeliest findings, a
 picture of the film beside the film under its heat map. `--serve` opens a page to drop films on.
 """
 
-import collections
+import functools
 import os
 import sys
 
@@ -15,13 +15,33 @@ from runtime.command_line import natural_int, positive_int
 
 EXAMPLES = """\
   python predict.py film.png --weights save/best_model.pdparams --classes Effusion,Mass
+  python predict.py folder --top 0 --keep-going --weights save/best_model.pdparams
   python predict.py --serve --weights save/best_model.pdparams    # a page on 127.0.0.1:8501
 """
 
 
 def parse_args():
     parser = command_line.ArgumentParser(__doc__, EXAMPLES)
-    parser.add_argument("films", nargs="*", metavar="FILM", help="PNG or JPEG files")
+    parser.add_argument(
+        "films",
+        nargs="*",
+        metavar="FILM",
+        help="PNG, JPEG, TIFF or DICOM files, or folders that have them at any depth",
+    )
+    reading = parser.add_argument_group("reading")
+    command_line.add_reading_arguments(reading)
+    reading.add_argument(
+        "--keep-going",
+        action="store_true",
+        help="list films that cannot be predicted in failed.csv, and end with status 1",
+    )
+    reading.add_argument("--batch-size", type=positive_int, default=8, help="films in a batch")
+    reading.add_argument(
+        "--num-workers",
+        type=natural_int,
+        default=command_line.default_workers(),
+        help="processes that read films and draw pictures; 0: the main process does both",
+    )
     network = parser.add_argument_group("network")
     network.add_argument(
         "--weights",
@@ -32,7 +52,9 @@ def parse_args():
     command_line.add_device_argument(network)
     output = parser.add_argument_group("output")
     output.add_argument(
-        "--output-dir", default="predicted", help="folder for predictions.csv and pictures"
+        "--output-dir",
+        default="predicted",
+        help="folder for tables and pictures",
     )
     output.add_argument(
         "--top",
@@ -69,12 +91,21 @@ import paddle
 
 from dataset import CLASS_NAMES, read_film
 from evaluation.operating_points import read_thresholds
-from evaluation.predictions_csv import film_names, write_predictions
-from inference.activation_maps import TenCropMaps, heat_map
+from evaluation.predicted_folder import (
+    check_picture_names,
+    draw_pictures,
+    unfinished,
+    write_tables,
+)
+from inference.activation_maps import TenCropMaps
 from inference.engine import load_network
+from inference.film_check import doubt
 from inference.film_sizes import set_sizes
+from model import TenCrop
+from runtime.batches import film_pool, in_order
 from runtime.devices import set_device
-from runtime.files import UserError, write_whole
+from runtime.files import UserError
+from runtime.film_files import Reading, films_below
 from runtime.progress import progress_bar
 from serving.server import serve
 
@@ -84,61 +115,98 @@ def main(args):
         if name not in CLASS_NAMES:
             raise UserError(f"--classes: want some of {','.join(CLASS_NAMES)}, got {name!r}")
     thresholds = read_thresholds(args.thresholds) if args.thresholds else None
-    if args.serve:
-        set_sizes(args)
-        return serve(args)
-    twice = [n for n, k in collections.Counter(map(os.path.basename, args.films)).items() if k > 1]
-    if twice:
-        raise UserError(f"{twice[0]}: want films of different names, got it twice; rename one")
     set_sizes(args)
-    films = [
-        read_film(path, args.resize) for path in args.films
-    ]  # a bad one ends it before any work
+    if args.serve:
+        return serve(args)
+    paths, draws = films_below(args.films), bool(args.top or args.classes)
+    if draws:
+        check_picture_names(paths)
     set_device(args.device)
-    layer = TenCropMaps(load_network(args.weights, args.crop_size), args.crop_size)
-    os.makedirs(args.output_dir, exist_ok=True)
+    network = load_network(args.weights, args.crop_size)
+    layer = (TenCropMaps if draws else TenCrop)(network, args.crop_size)
+    layer.eval()
+    probs, boxes, failed = {}, [], {}
+    with (
+        unfinished(args.output_dir) as folder,
+        film_pool(args.num_workers) as pool,
+        progress_bar(total=len(paths), unit="film") as bar,
+    ):
+        for names, films in batches(pool, paths, args, failed):
+            try:
+                rows, maps = look(layer, films)
+            except UserError as error:
+                refuse(names, error, args, failed)
+                continue
+            for name, film, row in zip(names, films, rows, strict=True):
+                show(bar, paths[name], film, row, thresholds)
+                probs[name] = row
+            if draws:
+                jobs = [
+                    (folder, name, paths[name], reading(args), wanted(rows[n], maps[n], args))
+                    for n, name in enumerate(names)
+                ]
+                boxes += [box for found in pool.map(draw_pictures, jobs) for box in found]
+            bar.update(len(names))
+        write_tables(folder, probs, boxes, failed)
     table = os.path.join(args.output_dir, "predictions.csv")
-    remove_pictures(table)
-    probs, bar = [], progress_bar(args.films, unit="film")
-    for path, film in zip(bar, films, strict=True):
-        row, pictures = look(layer, path, film, args)
-        probs.append(row)
-        show(bar, path, row, thresholds)
-        for finding, picture in pictures.items():
-            target = picture_name(os.path.basename(path), finding)
-            with write_whole(os.path.join(args.output_dir, target)) as file:
-                picture.save(file, "PNG")
-    write_predictions(table, [os.path.basename(path) for path in args.films], probs)
     print(f"wrote {table}, and pictures beside it; not for clinical use", file=sys.stderr)
+    if failed:
+        count = f"{len(failed)} of {len(paths)} films failed"
+        print(f"{count}: see {os.path.join(args.output_dir, 'failed.csv')}", file=sys.stderr)
+        sys.exit(1)
 
 
-def picture_name(film, finding):
-    """Return the file name of a film's heat map."""
-    return f"{os.path.splitext(film)[0]}_{finding}.png"
+def reading(args):
+    """Return how films are read."""
+    return Reading(args.window, args.any_modality)
 
 
-def remove_pictures(table):
-    """Remove the pictures of the films in a predictions.csv that is about to be replaced."""
-    for film in film_names(table):
-        for finding in CLASS_NAMES:
-            path = os.path.join(os.path.dirname(table), picture_name(film, finding))
-            if os.path.exists(path):
-                os.remove(path)
+def batches(pool, paths, args, failed):
+    """Yield names and films, uint8 `[N, 1, H, W]`; films of one batch have one size."""
+    read = functools.partial(read_film, resize=args.resize, reading=reading(args))
+    ahead = 2 * args.batch_size + args.num_workers
+    names, films = [], []
+    for name, film in zip(paths, in_order(pool, read, paths.values(), ahead), strict=True):
+        if isinstance(film, UserError):
+            refuse([name], film, args, failed)
+            continue
+        if films and (len(films) == args.batch_size or film.shape != films[0].shape):
+            yield names, np.stack(films)
+            names, films = [], []
+        names.append(name)
+        films.append(film)
+    if films:
+        yield names, np.stack(films)
 
 
-def look(layer, path, film, args):
-    """Return the probabilities of a film, float32 `[14]`, and the pictures that are wanted."""
+def refuse(names, error, args, failed):
+    """Raise what is wrong with films or, with --keep-going, note it in `failed`."""
+    if not args.keep_going:
+        raise error
+    print(f"failed: {error}", file=sys.stderr)
+    failed.update(dict.fromkeys(names, str(error)))
+
+
+def look(layer, films):
+    """Return probabilities, float32 `[N, 14]`, and maps `[N, 14, H, W]`, if the layer has any."""
     with paddle.no_grad():
-        probs, maps = (x.numpy()[0] for x in layer(paddle.to_tensor(film[np.newaxis])))
+        found = layer(paddle.to_tensor(films))
+    if isinstance(layer, TenCrop):
+        return found.numpy(), None
+    return tuple(x.numpy() for x in found)
+
+
+def wanted(probs, maps, args):
+    """Return the maps of a film that are to be drawn: dict from finding to float32 `[H, W]`."""
     likeliest = [CLASS_NAMES[c] for c in np.argsort(-probs, kind="stable")[: args.top]]
-    whole = read_film(path, None)[0]
-    wanted = args.classes or likeliest
-    return probs, {name: heat_map(whole, maps[CLASS_NAMES.index(name)]) for name in wanted}
+    return {name: maps[CLASS_NAMES.index(name)] for name in args.classes or likeliest}
 
 
-def show(bar, path, probs, thresholds):
+def show(bar, path, film, probs, thresholds):
     """Print the probabilities of a film, the likeliest first, beside their thresholds."""
     bar.clear()
+    if reason := doubt(film):
+        print(f"warning: {path}: {reason}: look at it before its figures", file=sys.stderr)
     print(path)
     for c in np.argsort(-probs, kind="stable"):
         name, decision = CLASS_NAMES[c], ""

@@ -4,8 +4,10 @@
     python prepare_data.py check --data-dir ChestX-ray14
     python prepare_data.py cache --data-dir ChestX-ray14
     python prepare_data.py split --data-dir ChestX-ray14
+    python prepare_data.py labels --from chexpert valid.csv --output chexpert.csv
 
-Each can be stopped and started again at any point. `cache` ends with
+The last makes a label list of another data set's table. The others can be stopped and started
+again at any point. `cache` ends with
 
     wrote ChestX-ray14/cache_256: 112120 films, 7.3 GB; train.py and eval.py use it from now on
 """
@@ -13,6 +15,7 @@ Each can be stopped and started again at any point. `cache` ends with
 import os
 import sys
 
+from external_sets.findings import DATA_SETS
 from nih.sources import WEIGHTS
 from runtime import command_line
 from runtime.command_line import natural_int, positive_int
@@ -41,6 +44,7 @@ def parse_args():
             default=os.cpu_count(),
             help="processes that read films",
         )
+        command_line.add_reading_arguments(action)
 
     download = add_action("download", "fetch films (45 GB), label lists, and more where asked for")
     what = download.add_argument_group("what")
@@ -86,17 +90,42 @@ def parse_args():
     split.add_argument(
         "--seed", type=natural_int, default=0, help="decides which patients are for validation"
     )
+    add_labels(actions)
     return parser.parse_args()
+
+
+def add_labels(actions):
+    text = "make a label list of another data set's published table, for eval.py --test-list"
+    labels = actions.add_parser("labels", help=text, description=text)
+    labels.add_argument("table", metavar="TABLE", help="CSV file, or one in gzip (.csv.gz)")
+    labels.add_argument(
+        "--from", dest="data_set", choices=DATA_SETS, required=True, help="whose table it is"
+    )
+    labels.add_argument("--output", required=True, help="label list to write")
+    labels.add_argument(
+        "--metadata", help="second table, which names the films: of mimic and openi"
+    )
+    labels.add_argument(
+        "--unmentioned",
+        choices=("0", "unknown"),
+        help="what a finding is that a report does not mention: of chexpert and mimic (default: 0)",
+    )
+    labels.add_argument("--all-views", action="store_true", help="keep films that are not frontal")
+    labels.add_argument(
+        "--flat", action="store_true", help="write the names of the films without their folders"
+    )
 
 
 if __name__ == "__main__":
     ARGS = parse_args()  # before Paddle is imported: --help and errors come at once
 
+from external_sets.label_csv import write_label_csv
 from nih.data_check import REFERENCE, check, show_check, sorted_films
 from nih.download import download
 from nih.film_cache import write_cache
 from nih.official_split import split_officially
 from runtime.files import UserError
+from runtime.film_files import Reading
 
 
 def main(args):
@@ -116,18 +145,35 @@ def main(args):
         lists = {
             part: given[f"{part}_list"] or command_line.label_list(args, part) for part in REFERENCE
         }
-        report = check(args.data_dir, lists, args.num_workers)
+        report = check(args.data_dir, lists, args.num_workers, reading(args))
         show_check(report, args.json)
         sys.exit(1 if report["problems"] else 0)
     elif args.action == "split":
         split_officially(args.data_dir, args.nih_lists or args.data_dir, args.seed)
+    elif args.action == "labels":
+        write_label_csv(
+            args.data_set,
+            args.table,
+            args.output,
+            args.metadata,
+            args.unmentioned,
+            args.all_views,
+            args.flat,
+        )
     else:
         films = sorted_films(args.data_dir)
         if not films:
             raise UserError(
                 f"{args.data_dir}: no films in images/; download them with prepare_data.py download"
             )
-        write_cache(args.data_dir, list(films.values()), args.resize, args.num_workers)
+        write_cache(
+            args.data_dir, list(films.values()), args.resize, args.num_workers, reading(args)
+        )
+
+
+def reading(args):
+    """Return how films are read."""
+    return Reading(args.window, args.any_modality)
 
 
 if __name__ == "__main__":

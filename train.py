@@ -124,6 +124,7 @@ from model import CheXNet, LogLoss, load_weights
 from runtime.batches import EpochSampler, FilmLoader
 from runtime.devices import is_first_rank, print_once, set_device
 from runtime.files import UserError, sha256, write_json
+from runtime.film_files import Reading
 from runtime.precision import check_precision, current_float32_kind
 from runtime.versions import commit, versions
 from training.callbacks import (
@@ -146,7 +147,7 @@ from training.recipe import LossScaler, half_precision, make_optimizer
 FIXED = (
     *("train_sha256", "val_sha256", "seed", "batch_size", "ranks", "resize", "crop_size"),
     *("learning_rate", "lr_schedule", "decay_epochs", "decay_factor", "monitor", "amp"),
-    *("amp_dtype", "tf32"),
+    *("amp_dtype", "tf32", "window"),
 )
 
 
@@ -240,10 +241,10 @@ def load_data(args):
     """Return the training films and the loaders of training and validation batches."""
     args.train_list = args.train_list or command_line.label_list(args, "train")
     args.val_list = args.val_list or command_line.label_list(args, "val")
-    train_set = ChestXray14(
-        args.data_dir, args.train_list, RandomCropFlip(args.crop_size), args.resize, args.seed
-    )
-    val_set = ChestXray14(args.data_dir, args.val_list, CenterCrop(args.crop_size), args.resize)
+    options = {"resize": args.resize, "reading": Reading(args.window, args.any_modality)}
+    crop = RandomCropFlip(args.crop_size)
+    train_set = ChestXray14(args.data_dir, args.train_list, crop, seed=args.seed, **options)
+    val_set = ChestXray14(args.data_dir, args.val_list, CenterCrop(args.crop_size), **options)
     samplers = (
         EpochSampler(
             train_set,

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import paddle
 
-from dataset import CLASS_NAMES, read_film, read_label_list
+from dataset import CLASS_NAMES, read_label_list
 from evaluation.measures import measure_localization
 from inference.activation_maps import TenCropMaps, resize_map
 from nih.annotations import BOX_GRID, read_boxes
@@ -115,7 +115,7 @@ def draw_maps(network, films, wanted, crop_size):
         wanted_of.setdefault(film, set()).add(c)
     with paddle.no_grad():
         for film, classes in progress_bar(wanted_of.items(), desc="heat maps", unit="film"):
-            pixels = read_film(films.paths[film], films.resize)
+            pixels = films.read_file(film, films.resize)
             found = layer(paddle.to_tensor(pixels[np.newaxis]))[1].numpy()[0]  # [C, H, W]
             # A view would keep the other classes' maps as well.
             maps.update({(film, c): found[c].copy() for c in classes})
@@ -142,7 +142,7 @@ def draw_examples(network, films, probs, crop_size, boxed=None, maps=()):
     return [
         Example(
             *(kind, film, c),
-            pixels=read_film(films.paths[film], EXAMPLE_SIDE)[0],
+            pixels=films.read_file(film, EXAMPLE_SIDE)[0],
             activation=maps[film, c],
             boxes=frames.get((film, c), []),
         )

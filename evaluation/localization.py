@@ -19,18 +19,22 @@ def detected_boxes(activation):
         int `[K, 4]`: left, top, right and bottom of each, pixels, the last two exclusive; none for
         a map that is the same everywhere.
     """
+    return np.concatenate([boxes_at(activation, level) for level in LEVELS])
+
+
+def boxes_at(activation, level):
+    """Box the regions of a map that reach one of `LEVELS`; the rest as `detected_boxes`."""
     from scipy import ndimage  # here, as below: it takes a while to load, and boxes are rare
 
     low, high = activation.min(), activation.max()
     boxes = []
     if high > low:
         scaled = (activation - low) / (high - low) * 255
-        for level in LEVELS:
-            regions, _ = ndimage.label(scaled >= level, structure=np.ones((3, 3)))
-            boxes += [
-                (columns.start, rows.start, columns.stop, rows.stop)
-                for rows, columns in ndimage.find_objects(regions)
-            ]
+        regions, _ = ndimage.label(scaled >= level, structure=np.ones((3, 3)))
+        boxes = [
+            (columns.start, rows.start, columns.stop, rows.stop)
+            for rows, columns in ndimage.find_objects(regions)
+        ]
     return np.array(boxes, int).reshape(-1, 4)
 
 

@@ -3,15 +3,12 @@
 import numpy as np
 
 from dataset import CLASS_NAMES, patient
+from evaluation.calibration import brier_score, equal_mass, expected_calibration_error
 from evaluation.localization import score_map, summarize
-from evaluation.operating_points import (
-    RATES,
-    brier_score,
-    expected_calibration_error,
-    rate_intervals,
-    rates,
-)
-from metrics import auroc, bootstrap, delong, interval, mean_auroc
+from evaluation.operating_points import RATES, rate_intervals, rates
+from evaluation.significance import LEVEL, holm, resampled_p
+from evaluation.subgroup_rates import ENOUGH, GROUP_RATES, MISSED, rates_by_group, widest_gaps
+from metrics import auroc, average_precision, bootstrap, delong, interval, mean_defined
 
 
 def measure(names, labels, probs, resamples=1000, seed=0):
@@ -27,23 +24,23 @@ def measure(names, labels, probs, resamples=1000, seed=0):
     Returns:
         dict for JSON; None where a figure is not defined.
     """
-    aurocs = auroc(labels, probs)
-    mean, defined = mean_auroc(aurocs)
     patients = [patient(name) for name in names]
     figures = {
-        "auroc": by_class(aurocs),
-        "auroc_mean": number(mean),
-        "auroc_mean_over": defined,
+        **with_mean("auroc", auroc(labels, probs)),
+        **with_mean("average_precision", average_precision(labels, probs)),
         "images": len(labels),
         "patients": len(set(patients)),
-        "positives": dict(zip(CLASS_NAMES, labels.sum(axis=0, dtype=int).tolist(), strict=True)),
+        "positives": positives_of(labels),
         "brier": by_class(brier_score(labels, probs)),
         "expected_calibration_error": by_class(expected_calibration_error(labels, probs)),
+        "expected_calibration_error_equal_mass": by_class(
+            expected_calibration_error(labels, probs, equal_mass)
+        ),
     }
     if resamples:
-        drawn = bootstrap(labels, probs, patients, resamples, seed)
-        figures["auroc_95_percent"] = by_class([interval(column) for column in drawn.T])
-        figures["auroc_mean_95_percent"] = pair(interval(mean_of_each(drawn)))
+        for figure, drawn in bootstrap(labels, probs, patients, resamples, seed).items():
+            figures[f"{figure}_95_percent"] = by_class(map(interval, drawn.T))
+            figures[f"{figure}_mean_95_percent"] = pair(interval(mean_of_each(drawn)))
         figures["bootstrap"] = {"resamples": resamples, "seed": seed}
     return figures
 
@@ -55,29 +52,80 @@ def measure_thresholds(names, labels, probs, thresholds, resamples=1000, seed=0)
         "threshold": by_class(thresholds),
         **{rate: by_class(found[rate]) for rate in RATES},
     }
+    patients = [patient(name) for name in names]
+    whole = [np.arange(len(names))]
+    found = rates_by_group(labels, probs, thresholds, whole, patients, resamples, seed)
+    kept = ("ill", MISSED, f"{MISSED}_95_percent")
+    figures |= {key: value for key, value in group_figures(0, *found).items() if key in kept}
     if resamples:
-        patients = [patient(name) for name in names]
         intervals = rate_intervals(labels, probs, thresholds, patients, resamples, seed)
         figures |= {f"{rate}_95_percent": by_class(intervals[rate]) for rate in RATES}
     return figures
 
 
-def measure_subgroups(names, labels, probs, groups, resamples=1000, seed=0):
-    """Return `measure`'s figures for each of several groups of films.
+def measure_subgroups(names, labels, probs, groups, thresholds=None, resamples=1000, seed=0):
+    """Return `measure`'s figures for each of several groups of films, and rates at thresholds.
 
     Args:
         groups: dict of dicts of indices, as `annotations.subgroups` returns.
+        thresholds: `[14]`, or None: no rates.
 
     Returns:
-        dict of dicts like `groups`.
+        dict for metrics.json: "subgroups", a dict of dicts like `groups`, and with thresholds
+        "subgroup_gaps".
     """
-    return {
+    found = {
         kind: {
             group: measure([names[n] for n in index], labels[index], probs[index], resamples, seed)
             for group, index in members.items()
         }
         for kind, members in groups.items()
     }
+    if thresholds is None:
+        return {"subgroups": found}
+    patients = [patient(name) for name in names]
+    members = [index for of_kind in groups.values() for index in of_kind.values()]
+    rates = rates_by_group(labels, probs, thresholds, members, patients, resamples, seed)
+    gaps, g = {}, 0
+    for kind, of_kind in found.items():
+        gaps[kind] = gap_figures(list(of_kind), slice(g, g + len(of_kind)), *rates[1:])
+        for figures in of_kind.values():
+            figures |= group_figures(g, *rates)
+            g += 1
+    return {"subgroups": found, "subgroup_gaps": gaps}
+
+
+def group_figures(g, positives, found, drawn):
+    """Return what `rates_by_group` found of its group g, for JSON."""
+    few = [name for name, count in zip(CLASS_NAMES, positives[g], strict=False) if count < ENOUGH]
+    figures = {"ill": int(positives[g, -1]), "too_few_positives": few}
+    for rate in GROUP_RATES:
+        figures[rate] = by_class(found[rate][g])
+        if drawn:
+            figures[f"{rate}_95_percent"] = by_class(map(interval, drawn[rate][:, g].T))
+    figures[MISSED] = number(found[MISSED][g])
+    if drawn:
+        figures[f"{MISSED}_95_percent"] = pair(interval(drawn[MISSED][:, g]))
+    return figures
+
+
+def gap_figures(names, rows, found, drawn):
+    """Return the widest gaps between some groups, by rate and class, for JSON.
+
+    Args:
+        names: of these groups.
+        rows: their slice of what `rates_by_group` found.
+        found, drawn: what it found.
+    """
+    found = {rate: values[rows] for rate, values in found.items()}
+    drawn = {rate: values[:, rows] for rate, values in drawn.items()}
+    gaps = {}
+    for rate in GROUP_RATES:
+        widest = widest_gaps(names, found[rate], drawn.get(rate))
+        gaps[rate] = dict(zip(CLASS_NAMES, widest, strict=True))
+    of_all = drawn[MISSED][..., None] if drawn else None
+    [gaps[MISSED]] = widest_gaps(names, found[MISSED][:, None], of_all)
+    return gaps
 
 
 def measure_localization(boxes, maps):
@@ -102,32 +150,60 @@ def measure_localization(boxes, maps):
 def measure_difference(names, labels, a, b, resamples=1000, seed=0):
     """Return how probabilities `a` rank films better than `b` do, class by class (see `measure`).
 
-    DeLong's test takes films as independent; the intervals are over patients.
+    DeLong's test takes films as independent; the intervals, and "bootstrap_p", are over patients.
+    "survive" has the classes all of whose p-values are small after Holm's adjustment.
     """
     tests = [delong(*column) for column in zip(labels.T, a.T, b.T, strict=True)]
     differences = [difference for difference, _ in tests]
+    mean, defined = mean_defined(differences)
+    patients = [patient(name) for name in names]
     figures = {
         "difference": by_class(differences),
-        "delong_p": by_class([p for _, p in tests]),
-        "mean_difference": number(mean_auroc(differences)[0]),
+        "mean_difference": number(mean),
+        "mean_difference_over": defined,
         "images": len(names),
+        "patients": len(set(patients)),
+        "positives": positives_of(labels),
     }
-    patients = [patient(name) for name in names]
-    figures["patients"] = len(set(patients))
+    p_values = {"delong_p": [p for _, p in tests]}
     if resamples:
         # The same seed draws the same patients for both: pairs.
         drawn = np.subtract(
-            *(bootstrap(labels, probs, patients, resamples, seed) for probs in (a, b))
+            *(bootstrap(labels, p, patients, resamples, seed)["auroc"] for p in (a, b))
         )
-        figures["difference_95_percent"] = by_class([interval(column) for column in drawn.T])
-        figures["mean_difference_95_percent"] = pair(interval(mean_of_each(drawn)))
+        means = mean_of_each(drawn)
+        figures["difference_95_percent"] = by_class(map(interval, drawn.T))
+        figures["mean_difference_95_percent"] = pair(interval(means))
+        figures["mean_bootstrap_p"] = number(resampled_p(means))
         figures["bootstrap"] = {"resamples": resamples, "seed": seed}
+        p_values["bootstrap_p"] = [resampled_p(column) for column in drawn.T]
+    adjusted = {f"{kind}_holm": holm(values) for kind, values in p_values.items()}
+    figures |= {kind: by_class(values) for kind, values in (p_values | adjusted).items()}
+    # NaN, where there is no test, is not small.
+    small = np.all([values < LEVEL for values in adjusted.values()], axis=0)
+    figures["survive"] = [name for name, yes in zip(CLASS_NAMES, small, strict=True) if yes]
     return figures
 
 
+def with_mean(figure, values):
+    """Return a figure of each class, its mean, and over how many classes that is, for JSON."""
+    mean, defined = mean_defined(values)
+    return {
+        figure: by_class(values),
+        f"{figure}_mean": number(mean),
+        f"{figure}_mean_over": defined,
+    }
+
+
+def positives_of(labels):
+    """Return a dict for JSON from class to its number of positive films."""
+    return dict(zip(CLASS_NAMES, labels.sum(axis=0, dtype=int).tolist(), strict=True))
+
+
 def mean_of_each(drawn):
-    """Return the mean of each resample's AUROCs that are defined: `[B, C]` -> `[B]`."""
-    return np.array([mean_auroc(row)[0] for row in drawn])
+    """Return the mean of each resample's values that are defined: `[B, C]` -> `[B]`."""
+    with np.errstate(invalid="ignore"):
+        return np.nansum(drawn, axis=1) / (~np.isnan(drawn)).sum(axis=1)
 
 
 def by_class(values):

@@ -1,4 +1,4 @@
-"""Decisions from probabilities: thresholds, what they give on other films, and calibration."""
+"""Decisions from probabilities: thresholds, and what they give on other films."""
 
 import json
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from dataset import CLASS_NAMES, patient, read_label_list
 from evaluation.predictions_csv import read_predictions
-from metrics import interval, resample_weights
+from metrics import interval, resample_patients
 from runtime.files import UserError, first_line
 
 RATES = ("sensitivity", "specificity", "precision", "f1")
@@ -95,35 +95,19 @@ def read_thresholds(path):
         ) from None
 
 
-def rates(labels, probs, thresholds, weights=None):
+def rates(labels, probs, thresholds):
     """Return what thresholds give.
 
     Args:
         labels: `[N, C]`, 0 or 1.
         probs: float `[N, C]`.
         thresholds: `[C]`.
-        weights: `[B, N]`, how often each film counts in each of B resamples; None: once.
 
     Returns:
-        dict from each of `RATES` to float64 `[C]`, or `[B, C]` with weights; NaN where a rate's
-        denominator is 0 or the threshold is NaN.
+        dict from each of `RATES` to float64 `[C]`; NaN where a rate's denominator is 0 or the
+        threshold is NaN.
     """
-    labels = np.asarray(labels).astype(bool)
-    called = np.asarray(probs, np.float64) >= thresholds
-    weights = np.ones(len(labels)) if weights is None else weights
-
-    def count(films):
-        return np.where(np.isnan(thresholds), np.nan, weights @ films.astype(np.float64))
-
-    true_positive, false_positive = count(called & labels), count(called & ~labels)
-    false_negative, true_negative = count(~called & labels), count(~called & ~labels)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return {
-            "sensitivity": true_positive / (true_positive + false_negative),
-            "specificity": true_negative / (true_negative + false_positive),
-            "precision": true_positive / (true_positive + false_positive),
-            "f1": 2 * true_positive / (2 * true_positive + false_positive + false_negative),
-        }
+    return rates_of(outcomes(labels, call(probs, thresholds)).sum(axis=0))
 
 
 def rate_intervals(labels, probs, thresholds, groups, resamples=1000, seed=0):
@@ -132,48 +116,72 @@ def rate_intervals(labels, probs, thresholds, groups, resamples=1000, seed=0):
     Returns:
         dict from each of `RATES` to a list of C pairs (low, high).
     """
-    drawn = {name: [] for name in RATES}
-    for weights in resample_weights(groups, resamples, seed):
-        for name, values in rates(labels, probs, thresholds, weights).items():
-            drawn[name].append(values)
+    of_all = outcomes(labels, call(probs, thresholds))
+    counts = resampled_counts(of_all, [np.arange(len(labels))], groups, resamples, seed)
     return {
-        name: [interval(column) for column in np.concatenate(values).T]
-        for name, values in drawn.items()
+        name: [interval(column) for column in values[:, 0].T]
+        for name, values in rates_of(counts).items()
     }
 
 
-def brier_score(labels, probs):
-    """Mean squared difference of probability and label (G. W. Brier, 1950): `[N, C]` -> `[C]`."""
-    difference = np.asarray(probs, np.float64) - np.asarray(labels, np.float64)
-    return (difference**2).mean(axis=0)
+def call(probs, thresholds):
+    """Call films positive from a threshold on: float32 `[N, C]`, NaN where the threshold is."""
+    called = (np.asarray(probs, np.float64) >= thresholds).astype(np.float32)
+    called[:, np.isnan(thresholds)] = np.nan
+    return called
 
 
-def reliability_curve(labels, probs, bins=10):
-    """Group films by probability, in bins of equal width.
-
-    Args:
-        labels, probs: `[N]`.
-        bins: how many from 0 to 1.
+def outcomes(labels, called):
+    """Say of each film what `rates_of` counts.
 
     Returns:
-        Of the bins that have films: mean probability, share of positives, number of films.
+        float32 `[N, 4, C]`, each 0 or 1: called and positive; called; positive; 1.
     """
-    labels, probs = np.asarray(labels, np.float64), np.asarray(probs, np.float64)
-    bin_of = np.minimum((probs * bins).astype(int), bins - 1)
-    films = np.bincount(bin_of, minlength=bins)
-    filled = films > 0
-    predicted = np.bincount(bin_of, probs, bins)[filled] / films[filled]
-    observed = np.bincount(bin_of, labels, bins)[filled] / films[filled]
-    return predicted, observed, films[filled]
+    labels, called = np.asarray(labels, np.float32), np.asarray(called, np.float32)
+    return np.stack([called * labels, called, labels, np.ones_like(labels)], axis=1)
 
 
-def expected_calibration_error(labels, probs, bins=10):
-    """Mean distance of the reliability curve from the diagonal: `[N, C]` -> `[C]`.
+def resampled_counts(of_films, members, patients, resamples, seed):
+    """Count films in data sets drawn with replacement from the patients.
 
-    Weighted by films; M. P. Naeini, G. F. Cooper, M. Hauskrecht, AAAI 2015, for two classes.
+    Args:
+        of_films: `outcomes` of N films.
+        members: of G groups of films, their indices.
+        patients: `[N]`, the patient of each film, of any type that sorts.
+        resamples, seed: as for `metrics.bootstrap`; all groups are of the same drawn patients.
+
+    Returns:
+        float32 `[B, G, 4, C]`, whole numbers: exact below 2^24.
     """
-    errors = []
-    for column in zip(np.asarray(labels).T, np.asarray(probs).T, strict=True):
-        predicted, observed, films = reliability_curve(*column, bins)
-        errors.append(np.average(np.abs(predicted - observed), weights=films))
-    return np.array(errors)
+    from scipy.sparse import csr_matrix, hstack
+
+    names, patient_of = np.unique(patients, return_inverse=True)
+    totals = []  # of each group, what each patient's films add up to: [P, 4 C]
+    for index in members:
+        placed = (np.ones(len(index), np.float32), (patient_of[index], np.arange(len(index))))
+        films = csr_matrix(of_films[index].reshape(len(index), -1))
+        totals.append(csr_matrix(placed, (len(names), len(index))) @ films)
+    # Sparse: most patients are in few groups, with few findings. A tenth of the time.
+    totals = hstack(totals).T.tocsr()
+    drawn = [
+        (totals @ weights.T.astype(np.float32)).T
+        for weights in resample_patients(len(names), resamples, seed)
+    ]
+    return np.concatenate(drawn).reshape(-1, len(members), *of_films.shape[1:])
+
+
+def rates_of(counts):
+    """Return rates from counts `[..., 4, C]` of `outcomes`.
+
+    Returns:
+        dict from each of `RATES` to float64 `[..., C]`.
+    """
+    right, called, positive, films = np.moveaxis(np.asarray(counts, np.float64), -2, 0)
+    negative = films - positive
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {
+            "sensitivity": right / positive,
+            "specificity": (negative - (called - right)) / negative,
+            "precision": right / called,
+            "f1": 2 * right / (called + positive),
+        }

@@ -74,3 +74,12 @@ def read_predictions(path, names, option="--test-list"):
             f"{where}; give the list that the predictions are for"
         )
     return np.stack([probs[name] for name in names])
+
+
+def mean_predictions(paths, names):
+    """Return the mean of several predictions.csv of the same films (see `read_predictions`).
+
+    Of probabilities, as the ten crops': float32 `[N, 14]`. One file's mean is that file's bits.
+    """
+    total = sum(read_predictions(path, names).astype(np.float64) for path in paths)
+    return (total / len(paths)).astype(np.float32)

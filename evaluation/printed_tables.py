@@ -4,10 +4,12 @@ import sys
 
 from evaluation.localization import OVERLAPS
 from evaluation.operating_points import RATES
+from evaluation.significance import FEW, LEVEL
+from evaluation.subgroup_rates import ENOUGH, MISSED, largest_gaps
 
 
 def show_aurocs(metrics):
-    """Print the table: AUROCs on stdout, as the contract has them, then intervals on stderr."""
+    """Print the table: AUROCs on stdout, as the contract has them; the rest on stderr."""
     aurocs, mean = metrics["auroc"], metrics["auroc_mean"]
     defined = metrics["auroc_mean_over"]
     print("The final AUROCs: ")
@@ -15,29 +17,90 @@ def show_aurocs(metrics):
     print(f"The average AUROC is {shown(mean, '.3f')}{partial}")
     for name, value in aurocs.items():
         print(f"The AUROC of {name} is {shown(value)}", flush=True)
+    show_intervals(metrics)
+
+
+def show_intervals(metrics):
+    """Print AUROC and average precision of each class, their intervals, and the prevalence."""
+    intervals = "without intervals:"
     if "bootstrap" in metrics:
-        say(
-            f"95 % intervals, {metrics['bootstrap']['resamples']} resamples of "
-            f"{metrics['patients']} patients:"
-        )
-        for name, value in aurocs.items():
-            say(f"  {name:<18} {shown(value, '.4f')}{between(metrics['auroc_95_percent'][name])}")
-        say(f"  {'mean':<18} {shown(mean, '.4f')}{between(metrics['auroc_mean_95_percent'])}")
+        resamples, patients = metrics["bootstrap"]["resamples"], metrics["patients"]
+        intervals = f"95 % intervals, {resamples} resamples of {patients} patients:"
+    say(intervals)
+    say(f"  {'':<18} {'AUROC':<28}{'average precision':<28}prevalence")
+    for name, positives in metrics["positives"].items():
+        cells = [
+            shown(metrics[figure][name], ".4f")
+            + between(metrics.get(f"{figure}_95_percent", {}).get(name))
+            for figure in ("auroc", "average_precision")
+        ]
+        prevalence = format(positives / metrics["images"], ".4f")
+        say(f"  {name:<18} {cells[0]:<28}{cells[1]:<28}{prevalence}")
+    cells = [
+        shown(metrics[figure], ".4f") + between(metrics.get(f"{figure}_95_percent"))
+        for figure in ("auroc_mean", "average_precision_mean")
+    ]
+    say(f"  {'mean':<18} {cells[0]:<28}{cells[1]}")
 
 
 def show_difference(figures, a, b):
-    """Print how two networks differ, class by class, on stdout."""
+    """Print how two networks differ, class by class, on stdout; what to make of it on stderr.
+
+    Args:
+        figures: what `measures.measure_difference` returned.
+        a, b: lists of paths, of whose means they are.
+    """
+    a, b = (f"the mean of {', '.join(paths)}" if paths[1:] else paths[0] for paths in (a, b))
     resamples = figures.get("bootstrap", {}).get("resamples", 0)
     print(
         f"AUROC of {a} minus AUROC of {b}, {figures['images']} films of {figures['patients']} "
-        f"patients; 95 % interval by {resamples} resamples; DeLong's p"
+        f"patients; 95 % interval by {resamples} resamples; DeLong's p, and the patients' by these "
+        "resamples; Holm: adjusted for all classes"
     )
     intervals = figures.get("difference_95_percent", {})
     for name, value in figures["difference"].items():
-        p = shown(figures["delong_p"][name], ".3g")
-        print(f"{name:<18} {shown(value, '+.4f')}{between(intervals.get(name), '+.4f')}  p = {p}")
+        positives = figures["positives"][name]
+        fewer = min((positives, "positives"), (figures["images"] - positives, "negatives"))
+        if value is None:
+            print(f"{name:<18} undefined: no {fewer[1]}")
+            continue
+        cells = [f"{value:+.4f}{between(intervals.get(name), '+.4f')}"]
+        for kind, words in (("delong_p", "p"), ("bootstrap_p", "patients' p")):
+            if kind in figures:
+                p, adjusted = (figures[key][name] for key in (kind, f"{kind}_holm"))
+                known = f"{words} = {shown(p, '.3g')} (Holm {shown(adjusted, '.3g')})"
+                cells.append(f"{words} undefined" if p is None else known)
+        if fewer[0] < FEW:
+            cells.append(f"caution: {fewer[0]} {fewer[1]}")
+        print(f"{name:<18} " + "  ".join(cells))
     mean = shown(figures["mean_difference"], "+.4f")
-    print(f"{'mean':<18} {mean}{between(figures.get('mean_difference_95_percent'), '+.4f')}")
+    interval = between(figures.get("mean_difference_95_percent"), "+.4f")
+    over = f"over {figures['mean_difference_over']} of {len(figures['difference'])} classes"
+    if resamples:
+        over += f"  patients' p = {shown(figures['mean_bootstrap_p'], '.3g')}"
+    print(f"{'mean':<18} {mean}{interval}  {over}")
+    show_survivors(figures, resamples)
+
+
+def show_survivors(figures, resamples):
+    """Print which differences hold though there are many tests."""
+    differences = figures["difference"]
+    better = {
+        "A": [name for name in figures["survive"] if differences[name] > 0],
+        "B": [name for name in figures["survive"] if differences[name] < 0],
+    }
+    words = [f"{who} is better in {', '.join(names)}" for who, names in better.items() if names]
+    kinds = "DeLong's p and the patients'" if resamples else "DeLong's p"
+    say(
+        f"{len(figures['survive'])} of {figures['mean_difference_over']} differences survive "
+        f"Holm's adjustment at {LEVEL} ({kinds})" + (f": {'; '.join(words)}" if words else "")
+    )
+    least = 2 / (resamples + 1) * figures["mean_difference_over"]
+    if resamples and least >= LEVEL:
+        say(
+            f"{resamples} resamples are too few to tell: the smallest p they can give is "
+            f"{least:.3g} after Holm's adjustment; raise --bootstrap"
+        )
 
 
 def side_by_side(published, theirs, ours, comparison, counts):
@@ -78,16 +141,48 @@ def show_thresholds(figures):
         say(f"  {name:<18} {shown(threshold, '9.6f')}" + "".join(f"  {c:<24}" for c in cells))
 
 
-def show_subgroups(figures):
-    """Print the mean AUROC of each group."""
+def show_subgroups(metrics):
+    """Print the mean AUROC of each group; with thresholds also who is missed, and the gaps."""
     say("average AUROC by group (each over the classes that are defined there):")
-    for kind, groups in figures.items():
-        for group, metrics in groups.items():
-            of = f"{metrics['auroc_mean_over']} classes, {metrics['images']} films"
-            mean = shown(metrics["auroc_mean"], ".4f")
-            interval = between(metrics.get("auroc_mean_95_percent"))
-            name = f"{kind} {group}"
-            say(f"  {name:<14} {mean}{interval}  {of}")
+    groups = [
+        (f"{kind} {group}", figures)
+        for kind, members in metrics["subgroups"].items()
+        for group, figures in members.items()
+    ]
+    for name, figures in groups:
+        of = f"{figures['auroc_mean_over']} classes, {figures['images']} films"
+        mean = shown(figures["auroc_mean"], ".4f")
+        interval = between(figures.get("auroc_mean_95_percent"))
+        say(f"  {name:<20} {mean}{interval}  {of}")
+    if "subgroup_gaps" not in metrics:
+        return
+    say("called healthy though ill: films with a finding none of whose thresholds is reached")
+    for name, figures in [("all", metrics["thresholds"]), *groups]:
+        say(f"  {name:<20} {missed_text(figures)}")
+    show_gaps(metrics["subgroup_gaps"])
+
+
+def missed_text(figures):
+    """Return the share that is called healthy though ill, or why there is none, as text."""
+    if figures["ill"] < ENOUGH:
+        return f"{figures['ill']} films with a finding: fewer than {ENOUGH}"
+    interval = between(figures.get(f"{MISSED}_95_percent"))
+    return f"{shown(figures[MISSED], '.4f')}{interval}  of {figures['ill']} films"
+
+
+def show_gaps(gaps):
+    """Print where each rate differs most between two groups."""
+    say(
+        f"largest gaps between groups with {ENOUGH} positives of a class; the intervals do not "
+        "know that these gaps were chosen for being the largest"
+    )
+    for gap in largest_gaps(gaps):
+        where = f"{gap['class']}: " if gap["class"] else ""
+        rate, interval = gap["rate"].replace("_", " "), between(gap.get("gap_95_percent"))
+        say(
+            f"  {gap['kind']:<12} {rate:<26} {gap['gap']:.4f}{interval}  {where}"
+            f"{gap['highest']} above {gap['lowest']}"
+        )
 
 
 def show_localization(figures):

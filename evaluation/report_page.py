@@ -8,7 +8,7 @@ import os
 import jinja2
 import numpy as np
 
-from dataset import CLASS_NAMES
+from dataset import CLASS_NAMES, patient
 from evaluation.heat_maps import EXAMPLES
 from evaluation.localization import OVERLAPS
 from evaluation.operating_points import RATES
@@ -19,6 +19,8 @@ from evaluation.report_plots import (
     interval_text,
     number_text,
 )
+from evaluation.subgroup_plots import draw_group_figures, draw_group_panels
+from evaluation.subgroup_rates import ENOUGH, MISSED, largest_gaps
 from inference.activation_maps import heat_map
 from metrics import PUBLISHED
 from runtime.files import write_whole
@@ -35,12 +37,17 @@ def write_report(folder, metrics, names, labels, probs, examples):
         probs: float `[N, 14]`.
         examples: list of `heat_maps.Example`.
     """
-    figures = draw_figures(metrics, labels, probs)
+    patients = [patient(name) for name in names]
+    figures = draw_figures(metrics, labels, probs, patients)
+    group_panels = {}
+    if "subgroup_gaps" in metrics:
+        figures |= draw_group_figures(metrics)
+        group_panels = draw_group_panels(metrics)
     for name, forms in figures.items():
         for form, content in forms.items():
             with write_whole(os.path.join(folder, "figures", f"{name}.{form}")) as file:
                 file.write(content)
-    panels = draw_panels(metrics, labels, probs)
+    panels = draw_panels(metrics, labels, probs, patients)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(os.path.dirname(os.path.abspath(__file__))),
         autoescape=True,
@@ -57,6 +64,14 @@ def write_report(folder, metrics, names, labels, probs, examples):
         kinds=KINDS,
         example_kinds=EXAMPLES,
         panels={kind: list(map(_address, files)) for kind, files in panels.items()},
+        group_panels={
+            kind: {rate: _address(panel) for rate, panel in of_kind.items()}
+            for kind, of_kind in group_panels.items()
+        },
+        missed=_address(figures[MISSED]["svg"]) if group_panels else None,
+        missed_key=MISSED,
+        enough=ENOUGH,
+        group_gaps=largest_gaps(metrics.get("subgroup_gaps", {})),
         overview=_address(figures["auroc"]["svg"]),
         examples=[_example(names, labels, probs, example) for example in examples],
         rates=RATES,

@@ -1,14 +1,16 @@
 """The figures of the report page: AUROCs, ROC, precision-recall and reliability curves."""
 
 import io
+import math
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from dataset import CLASS_NAMES
-from evaluation.operating_points import reliability_curve
+from evaluation.calibration import equal_mass, reliability_curve, share_intervals
 from metrics import PUBLISHED
 
 # Of the palette of Okabe and Ito, told apart by the colour-blind; shapes differ as well.
@@ -21,6 +23,7 @@ STYLE = {
     "svg.hashsalt": "chexnet",  # the same figure is the same file
 }
 POINTS = 200  # of a curve that are drawn, at most: more cannot be seen at this size
+LOW = 0.2  # logarithmic axes where no bin has a higher mean probability
 KINDS = {
     "roc": "ROC curves",
     "precision_recall": "Precision and recall",
@@ -28,13 +31,14 @@ KINDS = {
 }
 
 
-def draw_figures(metrics, labels, probs):
+def draw_figures(metrics, labels, probs, patients):
     """Draw a figure of all classes for "auroc" and each of `KINDS`.
 
     Args:
         metrics: what is in metrics.json.
         labels: `[N, 14]`, 0 or 1.
         probs: float `[N, 14]`.
+        patients: `[N]`, the patient of each film.
 
     Returns:
         dict from name to dict from "svg" and "png" to the file's bytes.
@@ -51,21 +55,21 @@ def draw_figures(metrics, labels, probs):
             )
             for c, axes in enumerate(grid.flat):
                 if c < len(CLASS_NAMES):
-                    draw(axes, metrics, c, labels[:, c], probs[:, c])
+                    draw(axes, metrics, c, labels[:, c], probs[:, c], patients)
                 else:
                     axes.axis("off")
         return {
-            name: {form: _bytes(figure, form) for form in ("svg", "png")}
+            name: {form: figure_bytes(figure, form) for form in ("svg", "png")}
             for name, figure in figures.items()
         }
 
 
-def draw_panels(metrics, labels, probs):
+def draw_panels(metrics, labels, probs, patients):
     """Draw a small figure for each class: dict from each of `KINDS` to a list of 14 SVG files."""
     with rc_context(STYLE):
         return {
             kind: [
-                _bytes(_panel(draw, metrics, c, *column))
+                figure_bytes(_panel(draw, metrics, c, *column, patients))
                 for c, column in enumerate(zip(labels.T, probs.T, strict=True))
             ]
             for kind, draw in _DRAW.items()
@@ -99,7 +103,7 @@ def _draw_aurocs(axes, metrics):
     axes.figure.legend(loc="outside upper center", frameon=False)
 
 
-def _draw_roc(axes, metrics, c, labels, probs):
+def _draw_roc(axes, metrics, c, labels, probs, _patients):
     name = CLASS_NAMES[c]
     axes.plot([0, 1], [0, 1], ":", color=CHANCE, linewidth=1)
     if 0 < labels.sum() < len(labels):
@@ -114,26 +118,41 @@ def _draw_roc(axes, metrics, c, labels, probs):
     _square(axes, 1, "1 - specificity", "sensitivity")
 
 
-def _draw_precision_recall(axes, metrics, c, labels, probs):
+def _draw_precision_recall(axes, metrics, c, labels, probs, _patients):
     axes.axhline(labels.mean(), linestyle=":", color=CHANCE, linewidth=1)
     if labels.any():
         precision, recall, _ = precision_recall_curve(labels, probs)
         axes.plot(_thinned(recall), _thinned(precision), color=OURS)
+    name = CLASS_NAMES[c]
+    average, share = metrics["average_precision"][name], labels.mean()
     axes.set_title(
-        f"{CLASS_NAMES[c]}\n{int(labels.sum())} of {len(labels)} films", fontsize=8, y=1.0
+        f"{name}\naverage {number_text(average)}, prevalence {share:.3g}", fontsize=8, y=1.0
     )
     _square(axes, 1, "recall", "precision")
 
 
-def _draw_reliability(axes, metrics, c, labels, probs):
-    predicted, observed, films = reliability_curve(labels, probs)
-    side = min(1, 1.1 * max(0.1, predicted.max(), observed.max()))
-    axes.plot([0, side], [0, side], ":", color=CHANCE, linewidth=1)
-    axes.plot(predicted, observed, color=OURS)
-    axes.scatter(predicted, observed, 4 + 60 * films / films.sum(), color=OURS)
-    error = metrics["expected_calibration_error"][CLASS_NAMES[c]]
-    axes.set_title(f"{CLASS_NAMES[c]}\ncalibration error {number_text(error)}", fontsize=8, y=1.0)
-    _square(axes, side, "probability", "share with finding")
+def _draw_reliability(axes, metrics, c, labels, probs, patients):
+    predicted, observed, _ = reliability_curve(labels, probs, equal_mass)
+    low, high = share_intervals(labels, equal_mass(probs), patients)
+    if predicted.max() < LOW:
+        shown = observed > 0
+        least = min(predicted.min(), observed[shown].min(initial=1)) / 2
+        least = max(least, predicted.max() / 1e6)  # six decades are enough to see
+        most = min(1, 2 * max(predicted.max(), high.max()))
+        _log_square(axes, least, most, "probability", "share with finding")
+        # On a logarithmic axis there is no 0: a triangle at its foot, and how much it may be.
+        axes.plot(predicted[~shown], np.full((~shown).sum(), least * 1.2), "v", color=OURS, ms=3)
+    else:
+        shown = observed >= 0
+        least, most = 0, math.ceil(10 * max(predicted.max(), high.max())) / 10
+        _square(axes, most, "probability", "share with finding")
+    axes.plot([least, most], [least, most], ":", color=CHANCE, linewidth=1)
+    axes.vlines(predicted, np.maximum(low, least), high, color=OURS, linewidth=1)
+    observed = np.where(shown, observed, np.nan)
+    axes.plot(predicted, observed, "o-", color=OURS, markersize=3, linewidth=1)
+    name = CLASS_NAMES[c]
+    error = metrics["expected_calibration_error_equal_mass"][name]
+    axes.set_title(f"{name}\ncalibration error {number_text(error, 4)}", fontsize=8, y=1.0)
 
 
 _DRAW = {
@@ -146,9 +165,19 @@ _DRAW = {
 def _square(axes, side, x, y):
     axes.set(xlim=(0, side), ylim=(0, side * 1.02), aspect="equal", xlabel=x, ylabel=y)
     # Three ticks, not six, and a title at a given height: 126 panels are drawn in 2/3 of the time.
-    ticks = [0, round(side / 2, 3), round(side, 2)] if side < 1 else [0, 0.5, 1]
+    ticks = [0, side / 2, side]
     axes.set_xticks(ticks)
     axes.set_yticks(ticks)
+
+
+def _log_square(axes, least, most, x, y):
+    axes.set(xscale="log", yscale="log", xlabel=x, ylabel=y)
+    axes.set(xlim=(least, most), ylim=(least, most), aspect="equal")
+    decades = range(math.ceil(math.log10(least)), math.floor(math.log10(most)) + 1)
+    ticks = [10.0**n for n in decades][:: math.ceil(len(decades) / 4)]
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.set_minor_locator(NullLocator())
 
 
 def _thinned(values):
@@ -158,7 +187,7 @@ def _thinned(values):
     return values[np.linspace(0, len(values) - 1, POINTS).round().astype(int)]
 
 
-def _bytes(figure, form="svg"):
+def figure_bytes(figure, form="svg"):
     file = io.BytesIO()
     metadata = {"Date": None} if form == "svg" else None
     figure.savefig(file, format=form, dpi=150, metadata=metadata)

@@ -11,7 +11,7 @@ from evaluation.predictions_csv import write_predictions
 from runtime.files import UserError, file_facts, read_json, sha256, write_json
 
 # What metrics.json says of the network behind predictions.
-SOURCE = ("weights", "crops", "crop_size", "resize", "precision", "device", "engine")
+SOURCE = ("weights", "crops", "crop_size", "resize", "window", "precision", "device", "engine")
 
 
 def check_folder(folder, predictions=None):
@@ -19,10 +19,11 @@ def check_folder(folder, predictions=None):
 
     Args:
         folder: where results will go.
-        predictions: the file that is evaluated instead of a network, or None.
+        predictions: the files that are evaluated instead of a network, or None.
 
     Raises:
-        UserError: the folder holds an evaluation with heat maps, which predictions cannot remake.
+        UserError: the folder holds an evaluation with heat maps, which predictions cannot remake,
+            or one of several files, which their mean would replace.
         OSError: the folder cannot be written to.
     """
     if os.path.exists(folder) and not os.path.isdir(folder):
@@ -30,25 +31,39 @@ def check_folder(folder, predictions=None):
     os.makedirs(folder, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass
+    mean = os.path.join(folder, "predictions.csv")
+    if predictions and len(predictions) > 1 and any(_same_file(path, mean) for path in predictions):
+        raise UserError(
+            f"{mean}: want a folder of its own for the mean of {len(predictions)} files, got the "
+            "folder of one of them; give another --output-dir"
+        )
     before = _metrics(folder)
     pictures = os.path.exists(os.path.join(folder, "report.html")) or "localization" in before
     if predictions and before and "predictions" not in before and pictures:
         raise UserError(
-            f"{folder}: it holds an evaluation with heat maps, which {predictions} cannot remake; "
-            "give another --output-dir"
+            f"{folder}: it holds an evaluation with heat maps, which {predictions[0]} cannot "
+            "remake; give another --output-dir"
         )
 
 
 def source_of(predictions):
-    """Return what is known of a predictions.csv: its digest, and the network that it is from.
+    """Return what is known of predictions: their digests, and the networks that they are from.
 
-    The network is taken from metrics.json in the same folder, if that was made of this file.
+    A network is taken from metrics.json in the same folder, if that was made of this file.
+
+    Args:
+        predictions: list of paths; of several, the mean was taken.
     """
-    facts = file_facts(predictions)
-    before = _metrics(os.path.dirname(predictions) or ".")
-    known = before.get("predictions_sha256") or before.get("predictions", {}).get("sha256")
-    made_with = {key: before[key] for key in SOURCE if key in before}
-    return {"predictions": facts, **(made_with if known == facts["sha256"] else {})}
+    if len(predictions) > 1:
+        members = [source_of([path]) for path in predictions]
+        return {"predictions": {"mean_of": [each.pop("predictions") | each for each in members]}}
+    facts = file_facts(predictions[0])
+    before = _metrics(os.path.dirname(predictions[0]) or ".")
+    made_of = before.get("predictions", {})
+    if facts["sha256"] not in (before.get("predictions_sha256"), made_of.get("sha256")):
+        return {"predictions": facts}
+    members = {"mean_of": made_of["mean_of"]} if "mean_of" in made_of else {}
+    return {"predictions": facts | members, **{key: before[key] for key in SOURCE if key in before}}
 
 
 def begin_results(folder, names, probs):
@@ -70,6 +85,10 @@ def write_report(*arguments):
     from evaluation import report_page  # here: what draws takes a second to load
 
     report_page.write_report(*arguments)
+
+
+def _same_file(path, other):
+    return os.path.realpath(path) == os.path.realpath(other)
 
 
 def _metrics(folder):

@@ -153,8 +153,8 @@ def subgroups(films, entries):
         entries: what `read_data_entry` returned.
 
     Returns:
-        dict from "sex", "age" and "view" to a dict from group to the indices of its films; films
-        of which the table says nothing are "not known".
+        dict from "sex", "age", "view" and "sex and age" to a dict from group to the indices of its
+        films; films of which the table says nothing are "not known".
     """
     known = [entries.get(film, Entry(frozenset(), None, "", "")) for film in films]
     groups = {
@@ -162,6 +162,8 @@ def subgroups(films, entries):
         "age": [_age_band(entry.age) for entry in known],
         "view": [entry.view for entry in known],
     }
+    both = zip(groups["sex"], groups["age"], strict=True)
+    groups["sex and age"] = [f"{sex} {age}" if sex and age else "" for sex, age in both]
     found = {}
     for kind, values in groups.items():
         found[kind] = {}

@@ -1,5 +1,6 @@
 """Comparing a data folder with what is known of ChestX-ray14."""
 
+import functools
 import hashlib
 import json
 import os
@@ -11,9 +12,8 @@ from nih.annotations import read_data_entry
 from nih.sources import LABELS
 from runtime.batches import film_pool
 from runtime.files import UserError, sha256
+from runtime.film_files import AS_STORED, is_film
 from runtime.progress import progress_bar
-
-FILM_EXTENSIONS = (".png", ".jpg", ".jpeg")
 
 # The reference project's lists: films, patients, and films on which Data_Entry_2017_v2020.csv
 # adds a finding to the labels of 2017.
@@ -31,20 +31,17 @@ OFFICIAL = {
 
 def sorted_films(data_dir):
     """Return all films of a data folder, listed or not: dict from name to path, by name."""
-    return {
-        name: path
-        for name, path in sorted(list_films(data_dir).items())
-        if name.lower().endswith(FILM_EXTENSIONS)
-    }
+    return {name: path for name, path in sorted(list_films(data_dir).items()) if is_film(path)}
 
 
-def check(data_dir, paths, workers):
+def check(data_dir, paths, workers, reading=AS_STORED):
     """Compare a data folder with what is known of ChestX-ray14.
 
     Args:
         data_dir: with images/ and labels/.
         paths: of the lists: dict from "train", "val" and "test".
         workers: number of processes that decode the films.
+        reading: how values of more than 8 bits are read.
 
     Returns:
         dict for JSON: "lists", "split", "label_release", "films" and "problems", a list of texts.
@@ -79,7 +76,7 @@ def check(data_dir, paths, workers):
                 )
     listed = {name for names, _ in read.values() for name in names}
     paths = [films[name] for name in sorted(listed) if name in films]
-    broken = _broken(paths, workers)
+    broken = _broken(paths, workers, reading)
     problems += broken
     return {
         "lists": lists,
@@ -90,18 +87,19 @@ def check(data_dir, paths, workers):
     }
 
 
-def _broken(paths, workers):
+def _broken(paths, workers, reading):
     """Return an error text for each film that cannot be read."""
+    problem = functools.partial(_problem, reading=reading)
     with (
         film_pool(workers) as pool,
-        progress_bar(pool.map(_problem, paths, chunksize=16), total=len(paths), unit="film") as bar,
+        progress_bar(pool.map(problem, paths, chunksize=16), total=len(paths), unit="film") as bar,
     ):
         return [problem for problem in bar if problem]
 
 
-def _problem(path):
+def _problem(path, reading):
     try:
-        read_film(path)
+        read_film(path, reading=reading)
     except (UserError, OSError) as error:
         return str(error)
     return None

@@ -10,13 +10,14 @@ import numpy as np
 from dataset import FilmCache, film_state, read_film
 from runtime.batches import film_pool
 from runtime.files import UserError, write_whole
+from runtime.film_files import AS_STORED
 from runtime.progress import progress_bar
 
 # Rows between two notes of how far it has come; what is lost when it is stopped.
 ROWS_A_NOTE = 256
 
 
-def write_cache(data_dir, paths, resize, workers):
+def write_cache(data_dir, paths, resize, workers, reading=AS_STORED):
     """Write films into the cache of a data folder, or go on where an earlier run was stopped.
 
     Rows go to `films.npy.tmp`; `progress.json` notes which films that file is for and how many of
@@ -27,6 +28,7 @@ def write_cache(data_dir, paths, resize, workers):
         paths: of N square films.
         resize: side of the resized films, pixels.
         workers: number of processes.
+        reading: how values of more than 8 bits are read.
 
     Raises:
         UserError: a film is broken or not square; or another process has the earlier cache open,
@@ -35,7 +37,7 @@ def write_cache(data_dir, paths, resize, workers):
     cache = FilmCache(data_dir, resize)
     folder = cache.folder
     size = _size(len(paths) * resize * resize)
-    if cache.rows(paths)[0] is not None:
+    if cache.rows(paths, reading.window)[0] is not None:
         print(f"{folder} is up to date: {len(paths)} films, {size}")
         return
     del cache  # Windows replaces no file that is open
@@ -45,13 +47,15 @@ def write_cache(data_dir, paths, resize, workers):
         "resize": resize,
         "films": [list(film_state(path)) for path in paths],
     }
+    if reading.window:
+        index["window"] = reading.window
     partial, progress = os.path.join(folder, "films.npy.tmp"), os.path.join(folder, "progress.json")
     digest = hashlib.sha256(json.dumps(index).encode()).hexdigest()
     done = _rows_done(progress, partial, digest)
     if done:
         print(f"going on with {folder} after {done} films")
     try:
-        for rows in _write_rows(partial, paths, resize, done, workers):
+        for rows in _write_rows(partial, paths, resize, reading, done, workers):
             with write_whole(progress, "w") as file:
                 json.dump({"index_sha256": digest, "done": rows}, file)
     except OSError as error:
@@ -79,7 +83,7 @@ def _size(count):
     return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
 
 
-def _write_rows(partial, paths, resize, done, workers):
+def _write_rows(partial, paths, resize, reading, done, workers):
     """Write films to a .npy file that has some already; yield how many are on the disk, often."""
     header = io.BytesIO()
     form = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), resize, resize)}
@@ -94,7 +98,7 @@ def _write_rows(partial, paths, resize, done, workers):
         file.write(header.getvalue())
         file.truncate(file.seek(done * resize * resize, os.SEEK_CUR))
         for start in range(done, len(paths), ROWS_A_NOTE):
-            jobs = [(path, resize) for path in paths[start : start + ROWS_A_NOTE]]
+            jobs = [(path, resize, reading) for path in paths[start : start + ROWS_A_NOTE]]
             for film in pool.map(_resized, jobs, chunksize=4):
                 file.write(film)
                 bar.update()
@@ -114,9 +118,9 @@ def _rows_done(progress, partial, digest):
 
 
 def _resized(job):
-    """Read and resize one film, in a worker process; a job is (path, side)."""
-    path, resize = job
-    film = read_film(path, resize)
+    """Read and resize one film, in a worker process; a job is (path, side, how)."""
+    path, resize, reading = job
+    film = read_film(path, resize, reading=reading)
     if film.shape != (1, resize, resize):
         raise UserError(
             f"{path}: want a square film, got one of {film.shape[1]} x {film.shape[2]} pixels "

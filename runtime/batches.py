@@ -1,6 +1,8 @@
 """Batches of films: their order, the processes that read them, and errors on the way."""
 
+import collections
 import concurrent.futures
+import concurrent.futures.process
 import functools
 import os
 import signal
@@ -132,11 +134,49 @@ def end_with_parent(parent):
 
 
 def film_pool(workers):
-    """Return a pool of processes to read films in; they end with this one."""
+    """Return a pool of processes to read films in, which end with this one; 0: of a thread."""
+    if not workers:
+        return concurrent.futures.ThreadPoolExecutor(1)
     # Windows cannot wait for more than 61.
     return concurrent.futures.ProcessPoolExecutor(
         min(workers, 61), initializer=end_with_parent, initargs=(os.getpid(),)
     )
+
+
+def in_order(pool, function, jobs, ahead):
+    """Apply a function to jobs in a pool, with few jobs and results in memory at a time.
+
+    Args:
+        pool: of `film_pool`.
+        function: takes a job; both go to another process.
+        jobs: as many as you like.
+        ahead: how many are begun before the first result is taken.
+
+    Yields:
+        What the function returned, or the UserError that it raised, in the jobs' order.
+
+    Raises:
+        UserError: a process was killed.
+    """
+
+    def outcome(job, future):
+        try:
+            return future.result()
+        except UserError as error:
+            return error
+        except concurrent.futures.process.BrokenProcessPool:
+            raise UserError(
+                "--num-workers: want processes that read films, got one that was killed, perhaps "
+                f"for its memory, at {job} or soon after; give fewer, or 0"
+            ) from None
+
+    waiting = collections.deque()
+    for job in jobs:
+        waiting.append((job, pool.submit(function, job)))
+        if len(waiting) > ahead:
+            yield outcome(*waiting.popleft())
+    while waiting:
+        yield outcome(*waiting.popleft())
 
 
 def _begin_worker(parent, worker):

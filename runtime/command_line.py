@@ -108,8 +108,18 @@ def int_list(text):
     return numbers
 
 
+def window(text):
+    """argparse type: centre and width of a window of grey values, with a comma between."""
+    with contextlib.suppress(ValueError):
+        center, width = map(float, text.split(","))
+        if abs(center) < float("inf") and 1 <= width < float("inf"):
+            return [center, width]
+    raise argparse.ArgumentTypeError(f"want CENTER,WIDTH and a width of 1 or more, got {text!r}")
+
+
 # Placeholders for values in --help.
 METAVARS = {positive_int: "N", natural_int: "N", positive_float: "X", int_list: "N,N,..."}
+METAVARS |= {window: "CENTER,WIDTH"}
 
 
 def default_workers():
@@ -140,6 +150,22 @@ def add_loading_arguments(parser):
         type=natural_int,
         default=default_workers(),
         help="processes that read films; 0: the main process reads them",
+    )
+    add_reading_arguments(parser)
+
+
+def add_reading_arguments(parser):
+    """Add the options of `runtime.film_files.Reading`, wherever films are read."""
+    parser.add_argument(
+        "--window",
+        type=window,
+        help="grey values that become 0 to 255, of DICOM films and those of 16 bits "
+        "(default: a DICOM film's own, else the full range)",
+    )
+    parser.add_argument(
+        "--any-modality",
+        action="store_true",
+        help="read DICOM films that are not of modality CR, DX or SC too",
     )
 
 

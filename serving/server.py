@@ -35,7 +35,7 @@ def serve(args):
         "server.address": args.host,
         "server.port": args.port,
         "server.headless": "true",  # open no browser
-        "server.maxUploadSize": 20,  # MB
+        "server.maxUploadSize": 100,  # MB
         "server.fileWatcherType": "none",
         "browser.gatherUsageStats": "false",
         "client.toolbarMode": "viewer",
@@ -45,6 +45,8 @@ def serve(args):
     ours = ["--weights", args.weights, "--resize", str(args.resize)]
     ours += ["--crop-size", str(args.crop_size), "--device", args.device]
     ours += ["--thresholds", args.thresholds] if args.thresholds else []
+    ours += ["--window={},{}".format(*args.window)] if args.window else []
+    ours += ["--any-modality"] if args.any_modality else []
     folder = os.path.dirname(os.path.abspath(__file__))
     # Streamlit runs the page as a script: it finds the project's modules by this variable.
     others = os.environ.get("PYTHONPATH")

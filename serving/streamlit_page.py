@@ -15,8 +15,11 @@ from dataset import CLASS_NAMES, read_film
 from evaluation.operating_points import read_thresholds
 from inference.activation_maps import TenCropMaps, heat_map
 from inference.engine import load_network
+from inference.film_check import doubt
+from runtime.command_line import add_reading_arguments
 from runtime.devices import set_device
 from runtime.files import UserError
+from runtime.film_files import Reading
 
 
 @st.cache_resource(show_spinner="Loading the network")
@@ -33,6 +36,7 @@ def main():
     parser.add_argument("--crop-size", type=int)
     parser.add_argument("--device")
     parser.add_argument("--thresholds")
+    add_reading_arguments(parser)
     args = parser.parse_args()
 
     paddle.disable_static()  # a mode that each thread has for itself; Streamlit starts new ones
@@ -41,21 +45,23 @@ def main():
     st.warning("**Not for clinical use.** No output of this page may guide the care of a person.")
     layer, lock = load(args.weights, args.crop_size, args.device)
     upload = st.file_uploader(
-        "A frontal chest film, PNG or JPEG. It stays in this computer's memory alone.",
-        type=["png", "jpg", "jpeg"],
+        "A frontal chest film: PNG, JPEG, TIFF or DICOM. It stays in this computer's memory alone."
     )
     if upload is None:
         return
     content = upload.getvalue()
     try:
-        film = read_film(io.BytesIO(content), args.resize, upload.name)
-        whole = read_film(io.BytesIO(content), None, upload.name)[0]
+        reading = Reading(args.window, args.any_modality)
+        film = read_film(io.BytesIO(content), args.resize, upload.name, reading)
+        whole = read_film(io.BytesIO(content), None, upload.name, reading)[0]
         with lock, paddle.no_grad():
             probs, maps = (x.numpy()[0] for x in layer(paddle.to_tensor(film[np.newaxis])))
     except UserError as error:
         st.error(f"error: {error}")
         return
 
+    if reason := doubt(film):
+        st.warning(f"{upload.name}: {reason}. Look at it before its figures.")
     order = [CLASS_NAMES[c] for c in np.argsort(-probs, kind="stable")]
     of = dict(zip(CLASS_NAMES, probs, strict=True))
     thresholds = read_thresholds(args.thresholds) if args.thresholds else None

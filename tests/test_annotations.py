@@ -73,6 +73,7 @@ def test_films_are_grouped():
         "sex": {"F": [0, 3], "M": [2, 4], "not known": [1]},
         "age": {"0-17": [2], "18-39": [3], "80+": [0], "not known": [1, 4]},
         "view": {"AP": [0, 4], "PA": [2, 3], "not known": [1]},
+        "sex and age": {"F 18-39": [3], "F 80+": [0], "M 0-17": [2], "not known": [1, 4]},
     }
 
 
@@ -114,5 +115,5 @@ def test_nih_s_own_table(shared, tmp_path):
     assert sum(differ) == 36  # design.md, section 4
     groups = subgroups(names, entries)
     assert {kind: sum(map(len, of.values())) for kind, of in groups.items()} == dict.fromkeys(
-        ("sex", "age", "view"), 22_433
+        ("sex", "age", "view", "sex and age"), 22_433
     )

@@ -1,4 +1,4 @@
-"""The benchmarks run: the table of a card, training beside PyTorch, a small rehearsal."""
+"""The benchmarks run: a card's table, training beside PyTorch, the rehearsal at a small scale."""
 
 import csv
 import os

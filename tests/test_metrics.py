@@ -1,10 +1,20 @@
 import numpy as np
 import pytest
 from scipy.stats import norm
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from dataset import CLASS_NAMES
-from metrics import AUROC, PUBLISHED, auroc, bootstrap, delong, interval, mean_auroc
+from metrics import (
+    AUROC,
+    PUBLISHED,
+    auroc,
+    average_precision,
+    bootstrap,
+    delong,
+    interval,
+    mean_defined,
+    resample_patients,
+)
 
 
 def scores_with_ties(rows, columns, dtype, seed=0):
@@ -40,8 +50,8 @@ def test_a_class_without_both_labels_is_nan_and_left_out_of_the_mean():
     aurocs = auroc(labels, scores)
     np.testing.assert_array_equal(aurocs, [np.nan, np.nan, 1.0])
     assert aurocs.dtype == np.float64
-    assert mean_auroc(aurocs) == (1.0, 1)
-    mean, defined = mean_auroc([np.nan])
+    assert mean_defined(aurocs) == (1.0, 1)
+    mean, defined = mean_defined([np.nan])
     assert np.isnan(mean) and defined == 0
     metric = AUROC("ABC")
     metric.update(scores, labels)
@@ -115,7 +125,7 @@ def grouped(seed=0, films=400, patients=90):
 
 def test_bootstrap_is_the_auroc_of_films_drawn_patient_by_patient():
     labels, scores, patients = grouped()
-    found = bootstrap(labels, scores, patients, resamples=60, seed=3)
+    found = bootstrap(labels, scores, patients, resamples=60, seed=3)["auroc"]
     rng = np.random.default_rng(3)
     ids = np.unique(patients)
     drawn = [
@@ -137,7 +147,7 @@ def test_bootstrap_of_patients_is_wider_than_of_films_where_their_films_agree():
     labels = (rng.random(50) < 0.5).repeat(20)[:, None]
     scores = (rng.random(50)[:, None] + 0.3 * labels[::20]).repeat(20, axis=0)
     width = [
-        np.subtract(*interval(bootstrap(labels, scores, groups)[:, 0])[::-1])
+        np.subtract(*interval(bootstrap(labels, scores, groups)["auroc"][:, 0])[::-1])
         for groups in (np.arange(50).repeat(20), np.arange(1000))
     ]
     assert width[0] > 3 * width[1]  # about the square root of 20
@@ -147,7 +157,7 @@ def test_bootstrap_says_nan_where_a_class_is_not_defined():
     labels, scores, patients = grouped()
     labels[:, 1] = False
     scores[7, 2] = np.nan
-    found = bootstrap(labels, scores, patients, resamples=20)
+    found = bootstrap(labels, scores, patients, resamples=20)["auroc"]
     assert np.isfinite(found[:, 0]).all() and np.isnan(found[:, 1:]).all()
     assert np.isnan(interval(found[:, 1])).all()
 
@@ -187,3 +197,36 @@ def test_delong_where_nothing_can_be_told():
     difference, p = delong([0, 0, 0, 1], [0.1, 0.2, 0.3, 0.4], [0.4, 0.3, 0.2, 0.1])
     assert difference == 1.0 and np.isnan(p)  # one positive has no variance
     assert np.isnan(delong([0, 0, 0], [1, 2, 3], [3, 2, 1])).all()
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "expected"),
+    [
+        ([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8], 5 / 6),  # precision 1 at 0.8, 2/3 at 0.35
+        ([0, 1], [0.5, 0.5], 0.5),  # both are called at once
+        ([1, 0, 0, 0], [0.1, 0.2, 0.3, 0.4], 0.25),  # found last: the prevalence
+        ([1, 1], [0.1, 0.9], 1.0),  # all that is called is positive
+        ([0, 0], [0.1, 0.9], np.nan),  # there is nothing to find
+        ([0, 1], [np.nan, 0.9], np.nan),
+    ],
+)
+def test_literal_average_precisions(labels, scores, expected):
+    assert average_precision(labels, scores) == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_average_precision_is_scikit_learn_s(dtype):
+    labels, scores = scores_with_ties(4000, 6, dtype)
+    expected = average_precision_score(labels, scores, average=None)
+    assert np.abs(average_precision(labels, scores) - expected).max() <= 1e-9
+
+
+def test_bootstrap_is_the_average_precision_of_films_drawn_patient_by_patient():
+    labels, scores, patients = grouped()
+    found = bootstrap(labels, scores, patients, resamples=60, seed=3)["average_precision"]
+    ids, patient_of = np.unique(patients, return_inverse=True)
+    drawn = np.concatenate(list(resample_patients(len(ids), 60, 3)))[:, patient_of].astype(int)
+    for row, times in zip(found, drawn, strict=True):
+        films = np.repeat(np.arange(len(labels)), times)
+        expected = average_precision_score(labels[films], scores[films], average=None)
+        assert row == pytest.approx(expected, abs=1e-9)

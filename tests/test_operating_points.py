@@ -3,15 +3,9 @@ import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, f1_score, precision_score, recall_score
 
-from evaluation.operating_points import (
-    brier_score,
-    choose_thresholds,
-    expected_calibration_error,
-    rate_intervals,
-    rates,
-    reliability_curve,
-)
-from metrics import interval, resample_weights
+from evaluation.calibration import brier_score, expected_calibration_error, reliability_curve
+from evaluation.operating_points import choose_thresholds, rate_intervals, rates
+from metrics import interval, resample_patients
 
 
 def films(seed=0, count=300):
@@ -69,10 +63,11 @@ def test_rates_are_scikit_learn_s():
 def test_intervals_are_those_of_films_drawn_patient_by_patient():
     labels, probs, patients = films()
     thresholds = [0.5, 0.6, 0.3]
+    ids, patient_of = np.unique(patients, return_inverse=True)
     drawn = [
         rates(labels[index], probs[index], thresholds)["f1"]
-        for weights in resample_weights(patients, 70, 2)
-        for index in (np.repeat(np.arange(len(labels)), row.astype(int)) for row in weights)
+        for weights in resample_patients(len(ids), 70, 2)
+        for index in (np.repeat(np.arange(300), row[patient_of].astype(int)) for row in weights)
     ]
     found = rate_intervals(labels, probs, thresholds, patients, 70, 2)["f1"]
     for c in range(3):

@@ -17,7 +17,9 @@ from evaluation.report_page import write_report
 pytestmark = pytest.mark.slow
 
 SMALL = ["--resize", 72, "--crop-size", 64, "--batch-size", 8, "--bootstrap", 20]
-FIGURES = ("auroc", "precision_recall", "reliability", "roc")
+KINDS = ("age", "sex", "sex_and_age", "view")
+BY_CLASS = ["auroc", "precision_recall", "reliability", "roc"]
+BY_CLASS += [f"subgroups_{kind}" for kind in KINDS]
 
 
 @pytest.fixture(scope="module")
@@ -77,14 +79,19 @@ def test_the_figures_are_in_metrics_json(report):
         "sex": ["F", "M"],
         "age": ["18-39"],
         "view": ["PA"],
+        "sex and age": ["F 18-39", "M 18-39"],
     }
+    # Twelve films are too few for any group's rates, and say so.
+    assert metrics["subgroups"]["sex"]["F"]["too_few_positives"] == list(CLASS_NAMES)
+    assert set(metrics["subgroups"]["sex"]["F"]["sensitivity"].values()) == {None}
     assert metrics["subgroups"]["age"]["18-39"]["auroc"] == metrics["auroc"]
 
 
 def test_every_figure_is_a_png_and_an_svg(report):
     figures = report[0] / "figures"
-    assert tree(figures) == sorted(f"{name}.{form}" for name in FIGURES for form in ("png", "svg"))
-    for name in FIGURES:
+    names = [*BY_CLASS, "called_healthy_though_ill"]
+    assert tree(figures) == sorted(f"{name}.{form}" for name in names for form in ("png", "svg"))
+    for name in BY_CLASS:
         with Image.open(figures / f"{name}.png") as image:
             assert min(image.size) >= 600
         texts = "".join(xml.etree.ElementTree.parse(figures / f"{name}.svg").getroot().itertext())

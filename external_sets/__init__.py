@@ -1,0 +1,1 @@
+"""Other data sets' published tables, as label lists. Imports `dataset`, `runtime`."""

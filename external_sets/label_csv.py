@@ -1,0 +1,132 @@
+"""Another data set's table as a label list: a CSV file with a column for each class it knows."""
+
+import csv
+import os
+import re
+
+from dataset import CLASS_NAMES
+from external_sets.findings import FINDINGS
+from external_sets.published_tables import (
+    METADATA_COLUMNS,
+    read_chexpert,
+    read_mimic,
+    read_nih,
+    read_openi,
+    read_padchest,
+    read_vindr,
+)
+from runtime.files import UserError, write_whole
+
+
+def write_label_csv(data_set, table, output, metadata, unmentioned, all_views, flat):
+    """Write the label list of another data set's published table.
+
+    Args:
+        data_set: of `findings.DATA_SETS`.
+        table: path of its table.
+        output: path to write.
+        metadata: path of the second table, which `METADATA_COLUMNS` has; None for the others.
+        unmentioned: "0" or "unknown", for what a report of CheXpert's or MIMIC's does not mention;
+            None: "0".
+        all_views: whether films that are not frontal are written too.
+        flat: whether names are written without folders.
+
+    Raises:
+        UserError: an option is not of this data set's, a table is not as it should be, or no film
+            is left.
+    """
+    _check_options(data_set, table, output, metadata, unmentioned)
+    absent = None if unmentioned == "unknown" else 0
+    films = {
+        "chexpert": lambda: read_chexpert(table, absent),
+        "mimic": lambda: read_mimic(table, metadata, absent),
+        "padchest": lambda: read_padchest(table),
+        "vindr": lambda: read_vindr(table),
+        "openi": lambda: read_openi(table, metadata),
+        "nih": lambda: read_nih(table),
+    }[data_set]()
+    kept, left_out = _choose(films, all_views, flat)
+    if not kept:
+        raise UserError(
+            f"{table}: want labelled films, got none; {left_out['other view']} have another view, "
+            f"{left_out['no label']} no label"
+        )
+    known = [name for name in CLASS_NAMES if name in FINDINGS.get(data_set, CLASS_NAMES)]
+    with_patients = any(film.patient for film in kept.values())
+    with write_whole(output, "w") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["Image Index", *["Patient ID"] * with_patients, *known])
+        for name, film in kept.items():
+            # csv writes None as an empty cell: unknown.
+            states = [film.labels[finding] for finding in known]
+            writer.writerow([name, *[film.patient] * with_patients, *states])
+    _show(output, kept, left_out, known)
+
+
+def _check_options(data_set, table, output, metadata, unmentioned):
+    if data_set in METADATA_COLUMNS and metadata is None:
+        columns = ", ".join(METADATA_COLUMNS[data_set])
+        raise UserError(
+            f"--from {data_set}: want --metadata too, got one table; give the one with the "
+            f"columns {columns}"
+        )
+    if data_set not in METADATA_COLUMNS and metadata is not None:
+        raise UserError(
+            f"--metadata: want it with mimic or openi, got --from {data_set}; leave it out"
+        )
+    if data_set not in ("chexpert", "mimic") and unmentioned is not None:
+        raise UserError(
+            f"--unmentioned: want it with chexpert or mimic, got --from {data_set}; leave it out"
+        )
+    for path in filter(None, (table, metadata)):
+        if os.path.exists(output) and os.path.exists(path) and os.path.samefile(output, path):
+            raise UserError(
+                f"{output}: want a new file for --output, got the table itself; name another"
+            )
+
+
+def _choose(films, all_views, flat):
+    """Return name -> `Film` of those to write, and how many were left out for which reason."""
+    kept, left_out = {}, {"other view": 0, "no label": 0}
+    for film in films:
+        if not film.frontal and not all_views:
+            left_out["other view"] += 1
+        elif film.labels is None:
+            left_out["no label"] += 1
+        else:
+            name = os.path.basename(film.name) if flat else film.name
+            _check_name(film.where, name)
+            if name in kept:
+                raise UserError(
+                    f"{film.where}: want each film once, got {name} again (first: "
+                    f"{kept[name].where}); remove one of the two"
+                    f"{', or leave out --flat' if flat else ''}"
+                )
+            kept[name] = film
+    return kept, left_out
+
+
+def _check_name(where, name):
+    """Admit relative paths alone: letters, digits and `_ . -`, with / between."""
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", name) or {".", ".."} & {*name.split("/")}:
+        raise UserError(
+            f"{where}: want the name of a film, with folders at most, got {name[:120]!r}; "
+            "correct the line"
+        )
+
+
+def _show(output, kept, left_out, known):
+    patients = len({film.patient for film in kept.values()} - {""})
+    print(f"{'class':<20}{'positive':>10}{'negative':>10}{'unknown':>10}")
+    for name in known:
+        states = [film.labels[name] for film in kept.values()]
+        counts = "".join(f"{states.count(state):>10,}" for state in (1, 0, None))
+        print(f"{name:<20}{counts}")
+    others = [name for name in CLASS_NAMES if name not in known]
+    if others:
+        print(f"not known of any film: {', '.join(others)}")
+    reasons = {"other view": "not frontal (--all-views keeps them)", "no label": "without labels"}
+    for reason, count in left_out.items():
+        if count:
+            print(f"left out: {count:,} films {reasons[reason]}")
+    print(f"wrote {output}: {len(kept):,} films" + (f" of {patients:,} patients" * (patients > 0)))
