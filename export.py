@@ -20,7 +20,6 @@ from runtime import command_line
 
 EXAMPLES = """\
   python export.py film.png --weights save/best_model.pdparams --format onnx
-  python export.py film.png --weights save/best_model.pdparams --format safetensors
   python export.py film.png --weights save/best_model.pdparams --format torch
 """
 

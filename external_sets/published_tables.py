@@ -144,9 +144,11 @@ def read_vindr(path):
     Raises:
         UserError: naming the line that is not as it should be.
     """
-    readings, seen = {}, set()
+    readings, seen, folder = {}, set(), "test"
     for where, row in _rows(path, COLUMNS["vindr"]):
         reading = (row["image_id"], row.get("rad_id"))
+        if "rad_id" in row:
+            folder = "train"
         _once(reading not in seen, where, " of ".join(filter(None, reading)))
         seen.add(reading)
         for finding in VINDR.values():
@@ -165,7 +167,7 @@ def read_vindr(path):
             for name, votes in yes.items()
         }
         # A patient's number is not published, and all films are postero-anterior.
-        yield Film(where, f"{image}.png", "", True, labels)
+        yield Film(where, f"{folder}/{image}.dicom", "", True, labels)
 
 
 def read_openi(path, metadata):

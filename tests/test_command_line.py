@@ -8,7 +8,10 @@ import sys
 import pytest
 from conftest import ROOT
 
-SCRIPTS = ("train", "eval", "predict", "export", "prepare_data", "convert_torch_weights")
+SCRIPTS = (
+    *("train", "eval", "predict", "export", "prepare_data", "convert_torch_weights"),
+    "reproduce",
+)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -157,8 +157,8 @@ def broken_film(kind, path):
     grey = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
     if kind == "bomb":
         path.write_bytes(bomb())
-    elif kind == "16-bit":
-        Image.fromarray(grey.astype(np.uint16) * 257).save(path)
+    elif kind == "32-bit":
+        Image.fromarray(grey.astype(np.int32)).save(path, "TIFF")
     elif kind == "1 x 1":
         Image.fromarray(grey[:1, :1]).save(path)
     elif kind == "animated":
@@ -177,7 +177,7 @@ WORDS = {
     "empty": "does not decode",
     "truncated": "does not decode",
     "bomb": "does not decode",
-    "16-bit": "want 8 bits a pixel",
+    "32-bit": "want 8 or 16 bits a pixel",
     "1 x 1": "want a film of 32 to 10,000 pixels a side, got 1 x 1",
     "animated": "want one picture, got 2",
     "colours": "want a grey film",

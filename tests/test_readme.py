@@ -7,7 +7,7 @@ from conftest import ROOT
 
 SCRIPTS = ("train", "eval", "predict", "export", "prepare_data", "convert_torch_weights")
 SCRIPTS += ("reproduce",)
-ACTIONS = ("download", "check", "cache", "split")
+ACTIONS = ("download", "check", "cache", "split", "labels")
 
 
 @pytest.fixture(scope="module")

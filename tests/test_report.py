@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 SMALL = ["--resize", 72, "--crop-size", 64, "--batch-size", 8, "--bootstrap", 20]
 KINDS = ("age", "sex", "sex_and_age", "view")
-BY_CLASS = ["auroc", "precision_recall", "reliability", "roc"]
+BY_CLASS = ["auroc", "net_benefit", "precision_recall", "reliability", "roc"]
 BY_CLASS += [f"subgroups_{kind}" for kind in KINDS]
 
 
