@@ -39,7 +39,7 @@ def thresholds(tmp_path_factory):
 
 
 def test_predictions_are_those_of_eval(
-    script, phantoms, evaluated, films, random_weights, thresholds, tmp_path
+    script, forked, phantoms, evaluated, films, random_weights, thresholds, tmp_path
 ):
     words = [*SMALL, "--weights", random_weights, "--output-dir"]
     options = ["--classes", "Mass,Hernia", "--thresholds", thresholds]
@@ -72,7 +72,7 @@ def test_predictions_are_those_of_eval(
     (tmp_path / "in" / "deep" / "film.dcm").write_bytes(dicom(np.asarray(grey)))
     (tmp_path / "in" / "broken.png").write_bytes(films[1].read_bytes()[:5000])
     options = ["--classes", "Edema", "--keep-going", *words, tmp_path / "out"]
-    result = script("predict.py", tmp_path / "in", *options)
+    result = forked("predict.py", tmp_path / "in", *options)
     assert result.returncode == 1, result.stderr
     assert "1 of 2 films failed" in result.stderr and "Traceback" not in result.stderr
     again = read_predictions(tmp_path / "out" / "predictions.csv", ["deep/film.dcm"])
