@@ -1,17 +1,23 @@
 """NIH ChestX-ray14: label lists, films and the transforms between a file and the network."""
 
 import contextlib
+import functools
 import json
 import math
 import os
+import re
+import sys
 import weakref
+from typing import NamedTuple
 
 import numpy as np
 import paddle
 from PIL import Image, UnidentifiedImageError
 
+from runtime.devices import print_once
 from runtime.files import UserError, first_line
 from runtime.film_files import AS_STORED, read_grey
+from runtime.label_table import FILM, PATIENT, read_label_table
 
 # The order of the flags in the label lists and of the network's outputs.
 CLASS_NAMES = (
@@ -32,22 +38,44 @@ CLASS_NAMES = (
 )
 
 
+class LabelList(NamedTuple):
+    """What a label list says of N films.
+
+    Attributes:
+        names: list of file names; those of a CSV file may have folders.
+        labels: `[N, 14]`, in the order of `CLASS_NAMES`: uint8 of 0 and 1, or float32 with NaN
+            where any label is unknown. What forgets to leave these out becomes NaN, and is seen.
+        patients: list of texts, the patient of each film.
+    """
+
+    names: list
+    labels: np.ndarray
+    patients: list
+
+
 def read_label_list(path):
-    """Read a label list: one film a line, its file name and 14 flags of 0 or 1.
+    """Return names and labels of a label list (see `read_labels`)."""
+    names, labels, _ = read_labels(path)
+    return names, labels
+
+
+def read_labels(path):
+    """Read a label list: one film a line, its file name and 14 flags of 0 or 1; or a CSV file.
+
+    A CSV file has a header with "Image Index"; docs/data.md describes it.
 
     Args:
         path: text file, UTF-8; a byte-order mark and Windows line ends are accepted.
 
     Returns:
-        names: list of N file names.
-        labels: uint8 `[N, 14]`, in the order of `CLASS_NAMES`.
+        a `LabelList`.
 
     Raises:
         UserError: naming the file and the line that is not as it should be.
     """
     try:
         with open(path, encoding="utf-8-sig") as file:
-            lines = file.read().splitlines()
+            text = file.read()
     except FileNotFoundError:
         raise UserError(
             f"{path}: want a label list, got no such file; fetch the lists with prepare_data.py "
@@ -58,6 +86,17 @@ def read_label_list(path):
             f"{path}: want a text file, got bytes that are not UTF-8 at {error.start}; "
             "give a label list"
         ) from None
+    if FILM in text.partition("\n")[0]:
+        names, patients, labels = read_label_table(path, text, CLASS_NAMES)
+        labels = np.array(labels, np.float32)
+        labels = labels if np.isnan(labels).any() else labels.astype(np.uint8)
+        return LabelList(names, labels, patients or _patients_by_name(path, names))
+    names, labels = _read_flags(path, text.splitlines())
+    return LabelList(names, labels, [patient(name) for name in names])
+
+
+def _read_flags(path, lines):
+    """Return names and labels uint8 `[N, 14]` of lines with a name and 14 flags."""
     while lines and not lines[-1].strip():
         lines.pop()
     if not lines:
@@ -67,9 +106,10 @@ def read_label_list(path):
     for row, line in enumerate(lines):
         name, *flags = line.split() or [""]
         if len(flags) != len(CLASS_NAMES) or not {"0", "1"}.issuperset(flags):
+            header = f", or a header with {FILM!r} (CSV)" if not row else ""
             raise UserError(
-                f"{path}:{row + 1}: want a file name and 14 flags of 0 or 1, got {line[:120]!r}; "
-                "correct the line"
+                f"{path}:{row + 1}: want a file name and 14 flags of 0 or 1{header}, got "
+                f"{line[:120]!r}; correct the line"
             )
         if name != os.path.basename(name) or "\0" in name or name in (".", ".."):
             raise UserError(
@@ -88,7 +128,29 @@ def read_label_list(path):
 
 def patient(name):
     """Return the patient of a film, by NIH's naming: "00000013" of "00000013_005.png"."""
-    return os.path.splitext(name)[0].split("_")[0]
+    return os.path.splitext(os.path.basename(name))[0].split("_")[0]
+
+
+def is_nih_name(name):
+    """Tell whether a film is named as NIH names its own: "00000013_005.png"."""
+    return re.fullmatch(r"\d{8}_\d{3}\.\w+", os.path.basename(name)) is not None
+
+
+def _patients_by_name(path, names):
+    """Return patients of a list that does not name them: by NIH's naming, or each film its own."""
+    own = sum(not is_nih_name(name) for name in names)
+    if own:
+        _note_own_patients(path, own, len(names))
+    return [patient(name) if is_nih_name(name) else name for name in names]
+
+
+@functools.cache  # said once, however often a list is read
+def _note_own_patients(path, own, count):
+    print_once(
+        f"note: {path} has no column {PATIENT!r}, and {own:,} of {count:,} names are not NIH's "
+        "(00000001_000.png): each of these films counts as a patient of its own",
+        file=sys.stderr,
+    )
 
 
 def find_films(data_dir, names):
@@ -96,7 +158,7 @@ def find_films(data_dir, names):
 
     Args:
         data_dir: folder with the films in `images/`, in `images_0NN/images/`, or directly in it.
-        names: file names, without folders.
+        names: as in a label list (see `locate_films`).
 
     Returns:
         List of paths, in the order of `names`.
@@ -104,7 +166,7 @@ def find_films(data_dir, names):
     Raises:
         UserError: the folder or a film is missing.
     """
-    paths = list_films(data_dir)
+    paths = locate_films(data_dir, names)
     missing = [name for name in names if name not in paths]
     if missing:
         raise UserError(
@@ -113,6 +175,31 @@ def find_films(data_dir, names):
             "complete the download or shorten the list"
         )
     return [paths[name] for name in names]
+
+
+def locate_films(data_dir, names):
+    """Return which of some films are in a data folder: dict from name to path.
+
+    Args:
+        data_dir: the data folder.
+        names: bare, and looked up in all of its film folders (see `list_films`); or with folders,
+            and then relative to the data folder or, if there is none, to its `images/`.
+
+    Raises:
+        UserError: the folder is missing.
+    """
+    bare = list_films(data_dir)
+    parents = (data_dir, os.path.join(data_dir, "images"))
+    paths = {}
+    for name in names:
+        if "/" in name:
+            candidates = (os.path.join(parent, name) for parent in parents)
+            path = next(filter(os.path.isfile, candidates), None)
+        else:
+            path = bare.get(name)
+        if path is not None:
+            paths[name] = path
+    return paths
 
 
 def list_films(data_dir):
@@ -273,11 +360,13 @@ class FilmCache:
             self.films = FilmRows(os.path.join(self.folder, "films.npy"))
             self.index = index
 
-    def rows(self, paths, window=None):
-        """Find films in the cache.
+    def rows(self, names, paths, window=None):
+        """Find films in the cache, which holds those that are found by their bare name.
 
         Args:
-            paths: of the films wanted.
+            names: of the films wanted; one with a folder is never in the cache, where another film
+                may have its bare name.
+            paths: of their files.
             window: that of the `Reading` that they are wanted with.
 
         Returns:
@@ -292,8 +381,7 @@ class FilmCache:
             return None, "it was made with another --window"
         row_of = {name: row for row, (name, _, _) in enumerate(self.index["films"])}
         rows = np.empty(len(paths), np.int64)
-        for n, path in enumerate(paths):
-            name = os.path.basename(path)
+        for n, (name, path) in enumerate(zip(names, paths, strict=True)):
             row = row_of.get(name)
             if row is None:
                 return None, f"{name} is not in it"
@@ -314,7 +402,7 @@ class ChestXray14(paddle.io.Dataset):
 
     Args:
         image_dir: the data folder (see `find_films`).
-        label_list: path of the list (see `read_label_list`).
+        label_list: path of the list (see `read_labels`).
         transform: called with a film, uint8 `[1, H, W]`, and three numbers drawn from [0, 1);
             returns the film to give. None: the whole film, which `TenCrop` takes.
         resize: length of the short side of a film, pixels.
@@ -323,8 +411,8 @@ class ChestXray14(paddle.io.Dataset):
         reading: how values of more than 8 bits are read.
 
     Attributes:
-        names: list of N file names.
-        labels: uint8 `[N, 14]`.
+        listed: the `LabelList`.
+        names, labels: of it.
         epoch: counts from 0; set it before each pass over the data.
         source: where films are read from, in words.
     """
@@ -333,7 +421,8 @@ class ChestXray14(paddle.io.Dataset):
         self, image_dir, label_list, transform=None, resize=256, seed=0, reading=AS_STORED
     ):
         super().__init__()
-        self.names, self.labels = read_label_list(label_list)
+        self.listed = read_labels(label_list)
+        self.names, self.labels, _ = self.listed
         self.paths = find_films(image_dir, self.names)
         self.transform = transform
         self.resize = resize
@@ -341,7 +430,7 @@ class ChestXray14(paddle.io.Dataset):
         self.reading = reading
         self.epoch = 0  # draws too
         cache = FilmCache(image_dir, resize)
-        self._rows, reason = cache.rows(self.paths, reading.window)
+        self._rows, reason = cache.rows(self.names, self.paths, reading.window)
         self._films = cache.films
         self.source = f"the cache {cache.folder}"
         if self._rows is None:
@@ -362,7 +451,7 @@ class ChestXray14(paddle.io.Dataset):
         return read_film(self.paths[index], side, reading=self.reading)
 
     def __getitem__(self, index):
-        """Return film uint8 `[1, H, W]` and labels float32 `[14]`: NumPy arrays."""
+        """Return film uint8 `[1, H, W]` and labels float32 `[14]`, NumPy arrays; NaN: unknown."""
         if self._rows is None:
             film = self.read_file(index, self.resize)
         else:

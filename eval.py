@@ -119,7 +119,7 @@ if __name__ == "__main__":
 import numpy as np
 import paddle
 
-from dataset import CLASS_NAMES, CenterCrop, ChestXray14, read_label_list
+from dataset import CLASS_NAMES, CenterCrop, ChestXray14, read_labels
 from evaluation.batch_bar import BatchBar
 from evaluation.heat_maps import BoxedFilms, draw_examples, draw_maps
 from evaluation.measures import measure, measure_difference, measure_subgroups, measure_thresholds
@@ -167,30 +167,30 @@ def main(args):
         print(f"{found} are on test films", file=sys.stderr)
     films = network = None
     if args.predictions:
-        names, labels = read_label_list(args.test_list)
+        names, labels, patients = listed = read_labels(args.test_list)
         probs = mean_predictions(args.predictions, names)
         source = source_of(args.predictions)
     else:
         films, probs, source, network = run_network(args)
-        names, labels = films.names, films.labels
+        names, labels, patients = listed = films.listed
     if not is_first_rank():
         return
 
     if args.output_dir:
         begin_results(args.output_dir, names, probs)
     bootstrap = {"resamples": args.bootstrap, "seed": args.seed}
-    metrics = measure(names, labels, probs, **bootstrap)
+    metrics = measure(patients, labels, probs, **bootstrap)
     show_aurocs(metrics)
     if thresholds is not None:
         metrics["thresholds"] = {
             "from": file_facts(args.thresholds_from),
             "rule": args.threshold_rule,
-            **measure_thresholds(names, labels, probs, thresholds, **bootstrap),
+            **measure_thresholds(patients, labels, probs, thresholds, **bootstrap),
         }
         show_thresholds(metrics["thresholds"])
     if entries:
         groups = subgroups(names, entries)
-        metrics |= measure_subgroups(names, labels, probs, groups, thresholds, **bootstrap)
+        metrics |= measure_subgroups(patients, labels, probs, groups, thresholds, **bootstrap)
         show_subgroups(metrics)
     maps = {}
     if boxed:
@@ -210,7 +210,7 @@ def main(args):
         examples = []
         if network:
             examples = draw_examples(network, films, probs, args.crop_size, boxed, maps)
-        write_report(args.output_dir, metrics, names, labels, probs, examples)
+        write_report(args.output_dir, metrics, listed, probs, examples)
         print(f"wrote {args.output_dir}: open {args.output_dir}/report.html", file=sys.stderr)
 
 
@@ -276,9 +276,9 @@ def predict(layer, films, args):
 
 def compare(args):
     """Print how two networks differ on the same films, class by class."""
-    names, labels = read_label_list(args.test_list)
+    names, labels, patients = read_labels(args.test_list)
     a, b = (mean_predictions(paths, names) for paths in args.compare)
-    figures = measure_difference(names, labels, a, b, args.bootstrap, args.seed)
+    figures = measure_difference(patients, labels, a, b, args.bootstrap, args.seed)
     show_difference(figures, *args.compare)
     if args.output_dir:
         sources = {

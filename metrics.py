@@ -51,13 +51,28 @@ PUBLISHED = {
 }
 
 
+def known_rows(labels, *others):
+    """Return arrays without the rows whose label is unknown.
+
+    Args:
+        labels: `[N]`, NaN for unknown.
+        others: arrays `[N, ...]`.
+
+    Returns:
+        list of arrays `[M, ...]`, the labels' first.
+    """
+    known = ~np.isnan(labels)
+    arrays = [np.asarray(array) for array in (labels, *others)]
+    return arrays if known.all() else [array[known] for array in arrays]
+
+
 def auroc(labels, scores):
     """Area under the ROC curve: the share of (positive, negative) pairs that are ranked right.
 
     The Mann-Whitney U statistic over the number of pairs; a tied pair counts one half.
 
     Args:
-        labels: `[N]` or `[N, C]`, 0 or 1.
+        labels: `[N]` or `[N, C]`, 0 or 1, or NaN for unknown, which counts nowhere.
         scores: float, of the same shape; only their order within a column matters.
 
     Returns:
@@ -88,13 +103,14 @@ def _each_class(figure, labels, scores):
     labels, scores = np.asarray(labels), np.asarray(scores)
     if labels.shape != scores.shape or labels.ndim not in (1, 2):
         raise ValueError(f"want [N] or [N, C] for both, got {labels.shape} and {scores.shape}")
+    if labels.ndim == 2:
+        columns = zip(labels.T, scores.T, strict=True)
+        return np.array([_each_class(figure, *column) for column in columns], np.float64)
+    labels, scores = known_rows(labels, scores)
     positive = labels.astype(bool)
     if not np.array_equal(positive, labels):
-        raise ValueError("want labels of 0 or 1")
-    if labels.ndim == 1:
-        return figure(positive, scores)
-    columns = [figure(*column) for column in zip(positive.T, scores.T, strict=True)]
-    return np.array(columns, np.float64)
+        raise ValueError("want labels of 0, 1 or NaN")
+    return figure(positive, scores)
 
 
 def _auroc(positive, scores):
@@ -140,12 +156,12 @@ def bootstrap(labels, scores, groups, resamples=1000, seed=0):
         dict from "auroc" and "average_precision" to float64 `[resamples, C]`; NaN where a figure
         is not defined in a resample.
     """
-    labels, scores = np.asarray(labels).astype(bool), np.asarray(scores)
     patients, patient_of = np.unique(groups, return_inverse=True)
-    between = [
-        _between_positives(*column, patient_of, len(patients))
-        for column in zip(labels.T, scores.T, strict=True)
+    columns = [
+        known_rows(*column, patient_of)
+        for column in zip(np.asarray(labels).T, np.asarray(scores).T, strict=True)
     ]
+    between = [_between_positives(*column, len(patients)) for column in columns]
     drawn = np.concatenate(
         [
             np.stack([_rank_figures(counts @ weights.T) for counts in between], axis=-1)
@@ -153,7 +169,7 @@ def bootstrap(labels, scores, groups, resamples=1000, seed=0):
         ],
         axis=1,
     )  # [2, resamples, C]
-    drawn[:, :, np.isnan(scores).any(axis=0)] = np.nan
+    drawn[:, :, [np.isnan(known).any() for _, known, _ in columns]] = np.nan
     return dict(zip(("auroc", "average_precision"), drawn, strict=True))
 
 
@@ -170,7 +186,7 @@ def resample_patients(count, resamples, seed):
         yield rng.multinomial(count, np.full(count, 1 / count), of_these).astype(np.float64)
 
 
-def _between_positives(positive, scores, patient_of, patients):
+def _between_positives(labels, scores, patient_of, patients):
     """Count each patient's films of a class by the positives that they score between.
 
     Between two neighbouring scores of positives it makes no difference which negative film is
@@ -183,6 +199,7 @@ def _between_positives(positive, scores, patient_of, patients):
     """
     from scipy.sparse import csr_matrix
 
+    positive = labels.astype(bool)
     own = np.unique(scores[positive])
     below, not_above = (np.searchsorted(own, scores, side) for side in ("left", "right"))
     place = np.where(positive, 2 * len(own) + 1 + below, below + not_above)
@@ -222,7 +239,7 @@ def delong(labels, scores_a, scores_b):
     which several of one patient are not: `bootstrap` does not.
 
     Args:
-        labels: `[N]`, 0 or 1.
+        labels: `[N]`, 0, 1 or NaN, as for `auroc`.
         scores_a, scores_b: `[N]`.
 
     Returns:
@@ -230,13 +247,14 @@ def delong(labels, scores_a, scores_b):
     """
     from scipy.stats import norm, rankdata
 
-    positive = np.asarray(labels).astype(bool)
+    labels, scores_a, scores_b = known_rows(labels, scores_a, scores_b)
+    positive = labels.astype(bool)
     m, n = positive.sum(), (~positive).sum()
     difference = auroc(labels, scores_a) - auroc(labels, scores_b)
     if min(m, n) < 2 or np.isnan(difference):
         return difference, float("nan")
     of_positives, of_negatives = [], []
-    for scores in (np.asarray(scores_a), np.asarray(scores_b)):
+    for scores in (scores_a, scores_b):
         among_all = rankdata(scores)
         # For each film the share of the other kind that it is ranked right against.
         of_positives.append((among_all[positive] - rankdata(scores[positive])) / n)
@@ -263,8 +281,9 @@ class _RunningU:
         self.seen = {True: 0, False: 0}
         self.doubled_u = 0
 
-    def update(self, positive, scores):
-        new = {label: np.sort(scores[positive == label]) for label in (True, False)}
+    def update(self, labels, scores):
+        # An unknown label, NaN, is neither.
+        new = {label: np.sort(scores[labels == label]) for label in (True, False)}
         for negatives in [*self.runs[False], new[False]]:
             self.doubled_u += _doubled_u(new[True], negatives)
         for positives in self.runs[True]:
@@ -318,9 +337,9 @@ class AUROC(paddle.metric.Metric):
 
         Args:
             probs: float `[N, C]`.
-            labels: `[N, C]`, 0 or 1.
+            labels: `[N, C]`, 0, 1 or NaN, as for `auroc`.
         """
-        probs, labels = np.asarray(probs), np.asarray(labels).astype(bool)
+        probs, labels = np.asarray(probs), np.asarray(labels)
         self._nan_scores |= np.isnan(probs).any(axis=0)
         for c, statistic in enumerate(self._statistics):
             statistic.update(labels[:, c], probs[:, c])
@@ -356,12 +375,12 @@ class AUROC(paddle.metric.Metric):
 
 
 class MeanLogLoss(paddle.metric.Metric):
-    """Binary cross-entropy, the mean over all films and classes of the last pass.
+    """Binary cross-entropy, the mean over all labels of the last pass that are known.
 
     It has no name, so that `paddle.Model` does not print it in every line: read `value`.
 
     Attributes:
-        value: the mean, NaN before the first film; it stays after a pass is over.
+        value: the mean, NaN before the first known label; it stays after a pass is over.
     """
 
     def __init__(self):
@@ -373,14 +392,15 @@ class MeanLogLoss(paddle.metric.Metric):
         self._sum, self._count = 0.0, 0
 
     def update(self, probs, labels):
-        """Add a batch: probs float `[N, C]`, labels `[N, C]` of 0 or 1."""
-        probs = np.asarray(probs, np.float64)
+        """Add a batch: probs float `[N, C]`, labels `[N, C]`, 0, 1 or NaN as for `auroc`."""
+        probs, unknown = np.asarray(probs, np.float64), np.isnan(labels)
         # As PyTorch and Paddle do: a logarithm is at least -100.
         with np.errstate(divide="ignore"):
             logs = np.maximum(np.log(np.where(labels, probs, 1 - probs)), -100)
+        logs[unknown] = 0
         self._sum += -logs.sum()
-        self._count += logs.size
-        self.value = float(self._sum / self._count)
+        self._count += logs.size - np.count_nonzero(unknown)
+        self.value = float(self._sum / self._count) if self._count else float("nan")
 
     def accumulate(self):
         return []

@@ -185,17 +185,27 @@ class TenCrop(nn.Layer):
 
 
 class LogLoss(nn.Layer):
-    """Binary cross-entropy, the mean over films and classes; NaN where a probability is NaN.
+    """Binary cross-entropy, the mean over the labels that are known; NaN for a NaN probability.
 
     Paddle's own stops there, on a GPU with the whole process, before anyone can say which step.
     """
 
     def forward(self, probs, labels):
-        """Return the loss, a float32 scalar, of probs `[N, C]` against labels float32 `[N, C]`."""
-        is_nan = paddle.isnan(probs)
+        """Return the loss, a float32 scalar; 0 where no label is known.
+
+        Args:
+            probs: float32 `[N, C]`.
+            labels: float32 `[N, C]`, 0, 1 or NaN for unknown.
+        """
+        is_nan, known = paddle.isnan(probs), paddle.logical_not(paddle.isnan(labels))
+        # 0 against 0 has no loss and no gradient.
+        zeros = paddle.zeros_like(probs)
         loss = nn.functional.binary_cross_entropy(
-            paddle.where(is_nan, paddle.full_like(probs, 0.5), probs), labels
+            paddle.where(paddle.logical_and(known, paddle.logical_not(is_nan)), probs, zeros),
+            paddle.where(known, labels, zeros),
         )
+        # A mean over all becomes one over the known. Times 1 where all are: not a bit changes.
+        loss = loss * (labels.size / known.astype("float32").sum().clip(min=1))
         return paddle.where(is_nan.any(), paddle.full_like(loss, float("nan")), loss)
 
 

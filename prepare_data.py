@@ -141,11 +141,7 @@ def main(args):
             verify=not args.no_verify,
         )
     elif args.action == "check":
-        given = vars(args)
-        lists = {
-            part: given[f"{part}_list"] or command_line.label_list(args, part) for part in REFERENCE
-        }
-        report = check(args.data_dir, lists, args.num_workers, reading(args))
+        report = check(args.data_dir, lists_to_check(args), args.num_workers, reading(args))
         show_check(report, args.json)
         sys.exit(1 if report["problems"] else 0)
     elif args.action == "split":
@@ -166,9 +162,16 @@ def main(args):
             raise UserError(
                 f"{args.data_dir}: no films in images/; download them with prepare_data.py download"
             )
-        write_cache(
-            args.data_dir, list(films.values()), args.resize, args.num_workers, reading(args)
-        )
+        write_cache(args.data_dir, films, args.resize, args.num_workers, reading(args))
+
+
+def lists_to_check(args):
+    """Return a dict from part to path: lists that are given, and default ones beside them."""
+    given = {part: vars(args)[f"{part}_list"] for part in REFERENCE}
+    lists = {part: path or command_line.label_list(args, part) for part, path in given.items()}
+    if any(given.values()):  # films of another hospital may have a test list alone
+        lists = {part: path for part, path in lists.items() if given[part] or os.path.exists(path)}
+    return lists
 
 
 def reading(args):

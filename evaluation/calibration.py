@@ -2,11 +2,18 @@
 
 import numpy as np
 
+from metrics import known_rows
+
 
 def brier_score(labels, probs):
-    """Mean squared difference of probability and label (G. W. Brier, 1950): `[N, C]` -> `[C]`."""
+    """Mean squared difference of probability and label (G. W. Brier, 1950): `[N, C]` -> `[C]`.
+
+    Over the films whose label is known; NaN for a class without any.
+    """
+    known = ~np.isnan(labels)
     difference = np.asarray(probs, np.float64) - np.asarray(labels, np.float64)
-    return (difference**2).mean(axis=0)
+    with np.errstate(invalid="ignore"):
+        return np.where(known, difference**2, 0).sum(axis=0) / known.sum(axis=0)
 
 
 def equal_width(probs, bins=10):
@@ -76,10 +83,13 @@ def share_intervals(labels, bin_of, patients, z=1.959964):
 def expected_calibration_error(labels, probs, bins=equal_width):
     """Mean distance of the reliability curve from the diagonal: `[N, C]` -> `[C]`.
 
-    Weighted by films; M. P. Naeini, G. F. Cooper, M. Hauskrecht, AAAI 2015, for two classes.
+    Weighted by films; M. P. Naeini, G. F. Cooper, M. Hauskrecht, AAAI 2015, for two classes. Films
+    whose label is unknown are left out; a class without others is NaN.
     """
-    errors = []
-    for column in zip(np.asarray(labels).T, np.asarray(probs).T, strict=True):
-        predicted, observed, films = reliability_curve(*column, bins)
-        errors.append(np.average(np.abs(predicted - observed), weights=films))
-    return np.array(errors)
+    errors = np.full(np.shape(labels)[1], np.nan)
+    for c, column in enumerate(zip(np.asarray(labels).T, np.asarray(probs).T, strict=True)):
+        known = known_rows(*column)
+        if len(known[0]):
+            predicted, observed, films = reliability_curve(*known, bins)
+            errors[c] = np.average(np.abs(predicted - observed), weights=films)
+    return errors

@@ -35,7 +35,7 @@ def choose_examples(labels, probs, boxed):
     """Choose films to show: for each of `EXAMPLES`, of each class the likeliest film of that kind.
 
     Args:
-        labels: `[N, 14]`, 0 or 1.
+        labels: `[N, 14]`, 0, 1 or NaN for unknown, which is neither right nor wrong.
         probs: float `[N, 14]`.
         boxed: list of (index of a film, index of a class) that a radiologist boxed.
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dataset import CLASS_NAMES, patient
+from dataset import CLASS_NAMES
 from evaluation.calibration import brier_score, equal_mass, expected_calibration_error
 from evaluation.localization import score_map, summarize
 from evaluation.operating_points import RATES, rate_intervals, rates
@@ -11,12 +11,12 @@ from evaluation.subgroup_rates import ENOUGH, GROUP_RATES, MISSED, rates_by_grou
 from metrics import auroc, average_precision, bootstrap, delong, interval, mean_defined
 
 
-def measure(names, labels, probs, resamples=1000, seed=0):
+def measure(patients, labels, probs, resamples=1000, seed=0):
     """Return how well the probabilities rank films and how near they are to the truth.
 
     Args:
-        names: N film names.
-        labels: `[N, 14]`, 0 or 1.
+        patients: `[N]`, the patient of each film.
+        labels: `[N, 14]`, 0, 1 or NaN for unknown, which counts nowhere.
         probs: float `[N, 14]`.
         resamples: for 95 % intervals by bootstrap over patients; 0: none.
         seed: of the resamples.
@@ -24,13 +24,12 @@ def measure(names, labels, probs, resamples=1000, seed=0):
     Returns:
         dict for JSON; None where a figure is not defined.
     """
-    patients = [patient(name) for name in names]
     figures = {
         **with_mean("auroc", auroc(labels, probs)),
         **with_mean("average_precision", average_precision(labels, probs)),
         "images": len(labels),
         "patients": len(set(patients)),
-        "positives": positives_of(labels),
+        **counts_of(labels),
         "brier": by_class(brier_score(labels, probs)),
         "expected_calibration_error": by_class(expected_calibration_error(labels, probs)),
         "expected_calibration_error_equal_mass": by_class(
@@ -45,15 +44,14 @@ def measure(names, labels, probs, resamples=1000, seed=0):
     return figures
 
 
-def measure_thresholds(names, labels, probs, thresholds, resamples=1000, seed=0):
+def measure_thresholds(patients, labels, probs, thresholds, resamples=1000, seed=0):
     """Return what thresholds `[14]` give on these films (see `measure`)."""
     found = rates(labels, probs, thresholds)
     figures = {
         "threshold": by_class(thresholds),
         **{rate: by_class(found[rate]) for rate in RATES},
     }
-    patients = [patient(name) for name in names]
-    whole = [np.arange(len(names))]
+    whole = [np.arange(len(labels))]
     found = rates_by_group(labels, probs, thresholds, whole, patients, resamples, seed)
     kept = ("ill", MISSED, f"{MISSED}_95_percent")
     figures |= {key: value for key, value in group_figures(0, *found).items() if key in kept}
@@ -63,7 +61,7 @@ def measure_thresholds(names, labels, probs, thresholds, resamples=1000, seed=0)
     return figures
 
 
-def measure_subgroups(names, labels, probs, groups, thresholds=None, resamples=1000, seed=0):
+def measure_subgroups(patients, labels, probs, groups, thresholds=None, resamples=1000, seed=0):
     """Return `measure`'s figures for each of several groups of films, and rates at thresholds.
 
     Args:
@@ -74,16 +72,16 @@ def measure_subgroups(names, labels, probs, groups, thresholds=None, resamples=1
         dict for metrics.json: "subgroups", a dict of dicts like `groups`, and with thresholds
         "subgroup_gaps".
     """
+    patients = np.asarray(patients)
     found = {
         kind: {
-            group: measure([names[n] for n in index], labels[index], probs[index], resamples, seed)
+            group: measure(patients[index], labels[index], probs[index], resamples, seed)
             for group, index in members.items()
         }
         for kind, members in groups.items()
     }
     if thresholds is None:
         return {"subgroups": found}
-    patients = [patient(name) for name in names]
     members = [index for of_kind in groups.values() for index in of_kind.values()]
     rates = rates_by_group(labels, probs, thresholds, members, patients, resamples, seed)
     gaps, g = {}, 0
@@ -147,7 +145,7 @@ def measure_localization(boxes, maps):
     return figures | {"all": summarize([score for each in scores.values() for score in each])}
 
 
-def measure_difference(names, labels, a, b, resamples=1000, seed=0):
+def measure_difference(patients, labels, a, b, resamples=1000, seed=0):
     """Return how probabilities `a` rank films better than `b` do, class by class (see `measure`).
 
     DeLong's test takes films as independent; the intervals, and "bootstrap_p", are over patients.
@@ -156,14 +154,13 @@ def measure_difference(names, labels, a, b, resamples=1000, seed=0):
     tests = [delong(*column) for column in zip(labels.T, a.T, b.T, strict=True)]
     differences = [difference for difference, _ in tests]
     mean, defined = mean_defined(differences)
-    patients = [patient(name) for name in names]
     figures = {
         "difference": by_class(differences),
         "mean_difference": number(mean),
         "mean_difference_over": defined,
-        "images": len(names),
+        "images": len(labels),
         "patients": len(set(patients)),
-        "positives": positives_of(labels),
+        **counts_of(labels),
     }
     p_values = {"delong_p": [p for _, p in tests]}
     if resamples:
@@ -195,9 +192,13 @@ def with_mean(figure, values):
     }
 
 
-def positives_of(labels):
-    """Return a dict for JSON from class to its number of positive films."""
-    return dict(zip(CLASS_NAMES, labels.sum(axis=0, dtype=int).tolist(), strict=True))
+def counts_of(labels):
+    """Return for JSON how many films are positive for each class, and of how many it is known."""
+    counts = {"positives": labels == 1, "labelled": ~np.isnan(labels)}
+    return {
+        key: dict(zip(CLASS_NAMES, which.sum(axis=0).tolist(), strict=True))
+        for key, which in counts.items()
+    }
 
 
 def mean_of_each(drawn):

@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 
-from dataset import CLASS_NAMES, patient, read_label_list
+from dataset import CLASS_NAMES, read_labels
 from evaluation.predictions_csv import read_predictions
-from metrics import interval, resample_patients
+from metrics import interval, known_rows, resample_patients
 from runtime.files import UserError, first_line
 
 RATES = ("sensitivity", "specificity", "precision", "f1")
@@ -16,7 +16,7 @@ def choose_thresholds(labels, probs, rule="youden"):
     """Choose a threshold for each class; on films that nothing is reported on afterwards.
 
     Args:
-        labels: `[N, C]`, 0 or 1.
+        labels: `[N, C]`, 0, 1 or NaN for unknown, which counts nowhere.
         probs: float `[N, C]`.
         rule: "youden", the largest sensitivity + specificity - 1 (W. J. Youden, Cancer 3 (1950)
             32), or "f1", the largest F1. Of several, the highest threshold.
@@ -27,17 +27,19 @@ def choose_thresholds(labels, probs, rule="youden"):
     """
     from sklearn.metrics import precision_recall_curve, roc_curve  # here: a second to load
 
-    labels, probs = np.asarray(labels).astype(bool), np.asarray(probs, np.float64)
-    thresholds = np.full(labels.shape[1], np.nan)
-    for c in range(labels.shape[1]):
-        if labels[:, c].all() or not labels[:, c].any():
+    thresholds = np.full(np.shape(labels)[1], np.nan)
+    columns = zip(np.asarray(labels).T, np.asarray(probs, np.float64).T, strict=True)
+    for c, column in enumerate(columns):
+        known, scores = known_rows(*column)
+        positive = known.astype(bool)
+        if positive.all() or not positive.any():
             continue
         if rule == "youden":
-            false, true, candidates = roc_curve(labels[:, c], probs[:, c], drop_intermediate=False)
+            false, true, candidates = roc_curve(positive, scores, drop_intermediate=False)
             # The first candidate is infinity, which calls nothing positive.
             thresholds[c] = candidates[1:][np.argmax((true - false)[1:])]
         else:
-            precision, recall, candidates = precision_recall_curve(labels[:, c], probs[:, c])
+            precision, recall, candidates = precision_recall_curve(positive, scores)
             total = precision + recall
             f1 = 2 * precision * recall / np.where(total > 0, total, 1)
             highest_first = f1[:-1][::-1]  # the last point has no threshold
@@ -60,10 +62,10 @@ def thresholds_from_validation(predictions, label_list, test_list, rule):
     Raises:
         UserError: a file is broken, or a patient is in both lists.
     """
-    names, labels = read_label_list(label_list)
+    names, labels, patients = read_labels(label_list)
     probs = read_predictions(predictions, names, "--thresholds-list")
-    tested = {patient(name) for name in read_label_list(test_list)[0]}
-    shared = [name for name in names if patient(name) in tested]
+    tested = {*read_labels(test_list).patients}
+    shared = [name for name, of in zip(names, patients, strict=True) if of in tested]
     if shared:
         raise UserError(
             f"{predictions}: want patients that are not in {test_list}, got {len(shared)} films "
@@ -99,7 +101,7 @@ def rates(labels, probs, thresholds):
     """Return what thresholds give.
 
     Args:
-        labels: `[N, C]`, 0 or 1.
+        labels: `[N, C]`, 0, 1 or NaN, as for `choose_thresholds`.
         probs: float `[N, C]`.
         thresholds: `[C]`.
 
@@ -135,10 +137,13 @@ def outcomes(labels, called):
     """Say of each film what `rates_of` counts.
 
     Returns:
-        float32 `[N, 4, C]`, each 0 or 1: called and positive; called; positive; 1.
+        float32 `[N, 4, C]`, each 0 or 1: called and positive; called; positive; 1. Where a label is
+        unknown, all are 0.
     """
     labels, called = np.asarray(labels, np.float32), np.asarray(called, np.float32)
-    return np.stack([called * labels, called, labels, np.ones_like(labels)], axis=1)
+    known = ~np.isnan(labels)
+    labels, called = np.where(known, labels, 0), np.where(known, called, 0)
+    return np.stack([called * labels, called, labels, known.astype(np.float32)], axis=1)
 
 
 def resampled_counts(of_films, members, patients, resamples, seed):

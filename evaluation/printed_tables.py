@@ -34,8 +34,10 @@ def show_intervals(metrics):
             + between(metrics.get(f"{figure}_95_percent", {}).get(name))
             for figure in ("auroc", "average_precision")
         ]
-        prevalence = format(positives / metrics["images"], ".4f")
-        say(f"  {name:<18} {cells[0]:<28}{cells[1]:<28}{prevalence}")
+        labelled = metrics["labelled"][name]
+        prevalence = shown(positives / labelled if labelled else None, ".4f")
+        of = f"  of {labelled} labelled films" if labelled < metrics["images"] else ""
+        say(f"  {name:<18} {cells[0]:<28}{cells[1]:<28}{prevalence}{of}")
     cells = [
         shown(metrics[figure], ".4f") + between(metrics.get(f"{figure}_95_percent"))
         for figure in ("auroc_mean", "average_precision_mean")
@@ -59,8 +61,8 @@ def show_difference(figures, a, b):
     )
     intervals = figures.get("difference_95_percent", {})
     for name, value in figures["difference"].items():
-        positives = figures["positives"][name]
-        fewer = min((positives, "positives"), (figures["images"] - positives, "negatives"))
+        positives, labelled = figures["positives"][name], figures["labelled"][name]
+        fewer = min((positives, "positives"), (labelled - positives, "negatives"))
         if value is None:
             print(f"{name:<18} undefined: no {fewer[1]}")
             continue

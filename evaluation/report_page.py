@@ -8,7 +8,7 @@ import os
 import jinja2
 import numpy as np
 
-from dataset import CLASS_NAMES, patient
+from dataset import CLASS_NAMES, is_nih_name
 from evaluation.heat_maps import EXAMPLES
 from evaluation.localization import OVERLAPS
 from evaluation.operating_points import RATES
@@ -26,18 +26,17 @@ from metrics import PUBLISHED
 from runtime.files import write_whole
 
 
-def write_report(folder, metrics, names, labels, probs, examples):
+def write_report(folder, metrics, listed, probs, examples):
     """Write report.html, which needs no other file, and figures/ with each figure as PNG and SVG.
 
     Args:
         folder: where.
         metrics: what is in metrics.json.
-        names: N film names.
-        labels: `[N, 14]`, 0 or 1.
+        listed: N films, a `dataset.LabelList`.
         probs: float `[N, 14]`.
         examples: list of `heat_maps.Example`.
     """
-    patients = [patient(name) for name in names]
+    names, labels, patients = listed
     figures = draw_figures(metrics, labels, probs, patients)
     group_panels = {}
     if "subgroup_gaps" in metrics:
@@ -74,6 +73,8 @@ def write_report(folder, metrics, names, labels, probs, examples):
         group_gaps=largest_gaps(metrics.get("subgroup_gaps", {})),
         overview=_address(figures["auroc"]["svg"]),
         examples=[_example(names, labels, probs, example) for example in examples],
+        nih=all(map(is_nih_name, names)),
+        some_unknown=any(count < metrics["images"] for count in metrics["labelled"].values()),
         rates=RATES,
         overlaps=OVERLAPS,
         date=datetime.date.today().isoformat(),
@@ -93,7 +94,8 @@ def _example(names, labels, probs, example):
         "picture": _address(picture.getvalue(), "image/jpeg"),
         "film": names[example.film],
         "prob": f"{probs[example.film, example.c]:.3f}",
-        "labels": [CLASS_NAMES[k] for k in np.flatnonzero(labels[example.film])],
+        "labels": [CLASS_NAMES[k] for k in np.flatnonzero(labels[example.film] == 1)],
+        "unknown": int(np.isnan(labels[example.film]).sum()),
     }
 
 

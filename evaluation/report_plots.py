@@ -12,7 +12,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from dataset import CLASS_NAMES
 from evaluation.calibration import equal_mass, reliability_curve, share_intervals
 from evaluation.operating_points import net_benefit
-from metrics import PUBLISHED
+from metrics import PUBLISHED, known_rows
 
 # Of the palette of Okabe and Ito, told apart by the colour-blind; shapes differ as well.
 OURS, THEIRS, THEIRS_TOO, CHANCE = "#0072B2", "#D55E00", "#009E73", "#666666"
@@ -39,7 +39,7 @@ def draw_figures(metrics, labels, probs, patients):
 
     Args:
         metrics: what is in metrics.json.
-        labels: `[N, 14]`, 0 or 1.
+        labels: `[N, 14]`, 0, 1 or NaN for unknown, which is not drawn.
         probs: float `[N, 14]`.
         patients: `[N]`, the patient of each film.
 
@@ -58,7 +58,7 @@ def draw_figures(metrics, labels, probs, patients):
             )
             for c, axes in enumerate(grid.flat):
                 if c < len(CLASS_NAMES):
-                    draw(axes, metrics, c, labels[:, c], probs[:, c], patients)
+                    _draw_known(draw, axes, metrics, c, labels[:, c], probs[:, c], patients)
                 else:
                     axes.axis("off")
         return {
@@ -82,8 +82,18 @@ def draw_panels(metrics, labels, probs, patients):
 def _panel(draw, *arguments):
     """Draw a panel alone."""
     figure = Figure((2.2, 2.2))
-    draw(figure.add_axes((0.22, 0.2, 0.72, 0.62)), *arguments)
+    _draw_known(draw, figure.add_axes((0.22, 0.2, 0.72, 0.62)), *arguments)
     return figure
+
+
+def _draw_known(draw, axes, metrics, c, *columns):
+    """Draw a class, of the films whose label is known."""
+    columns = known_rows(*columns)
+    if len(columns[0]):
+        draw(axes, metrics, c, *columns)
+    else:
+        axes.set_title(f"{CLASS_NAMES[c]}\nno film has a label", fontsize=8, y=1.0)
+        axes.axis("off")
 
 
 def _draw_aurocs(axes, metrics):

@@ -16,7 +16,8 @@ def rates_by_group(labels, probs, thresholds, groups, patients, resamples=1000, 
     """Return what thresholds give in groups of films.
 
     Args:
-        labels, probs, thresholds: `[N, C]`, `[N, C]`, `[C]`, as for `operating_points.rates`.
+        labels, probs, thresholds: `[N, C]`, `[N, C]`, `[C]`, as for `operating_points.rates`. A
+            film is ill with a finding that is known, whatever else is not.
         groups: of G groups, the indices of their films.
         patients: `[N]`, the patient of each film.
         resamples: for 95 % intervals by bootstrap over patients; 0: none.
@@ -31,7 +32,9 @@ def rates_by_group(labels, probs, thresholds, groups, patients, resamples=1000, 
     """
     labels, called = np.asarray(labels), call(probs, thresholds)
     # Any finding is one more class.
-    labels = np.column_stack([labels, labels.any(axis=1)])
+    healthy = (labels == 0).all(axis=1)
+    ill = np.where((labels == 1).any(axis=1), 1, np.where(healthy, 0, np.nan))
+    labels = np.column_stack([labels, ill])
     called = np.column_stack([called, (called == 1).any(axis=1)])
     of_films = outcomes(labels, called)
     counts = np.stack([of_films[index].sum(axis=0) for index in groups])

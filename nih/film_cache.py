@@ -17,7 +17,7 @@ from runtime.progress import progress_bar
 ROWS_A_NOTE = 256
 
 
-def write_cache(data_dir, paths, resize, workers, reading=AS_STORED):
+def write_cache(data_dir, films, resize, workers, reading=AS_STORED):
     """Write films into the cache of a data folder, or go on where an earlier run was stopped.
 
     Rows go to `films.npy.tmp`; `progress.json` notes which films that file is for and how many of
@@ -25,7 +25,7 @@ def write_cache(data_dir, paths, resize, workers, reading=AS_STORED):
 
     Args:
         data_dir: the data folder.
-        paths: of N square films.
+        films: dict from name to path of N square films, as `data_check.sorted_films` returns.
         resize: side of the resized films, pixels.
         workers: number of processes.
         reading: how values of more than 8 bits are read.
@@ -34,10 +34,10 @@ def write_cache(data_dir, paths, resize, workers, reading=AS_STORED):
         UserError: a film is broken or not square; or another process has the earlier cache open,
             and this is Windows.
     """
-    cache = FilmCache(data_dir, resize)
+    cache, paths = FilmCache(data_dir, resize), list(films.values())
     folder = cache.folder
     size = _size(len(paths) * resize * resize)
-    if cache.rows(paths, reading.window)[0] is not None:
+    if cache.rows(films, paths, reading.window)[0] is not None:
         print(f"{folder} is up to date: {len(paths)} films, {size}")
         return
     del cache  # Windows replaces no file that is open

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 
-from dataset import FilmCache, film_state, find_films, list_films, read_label_list
+from dataset import FilmCache, film_state, find_films, locate_films, read_label_list
 from nih.data_check import sorted_films
 from nih.download import imagenet_weights
 from runtime.files import UserError, read_json, sha256
@@ -16,8 +16,8 @@ def films_there(data_dir, lists):
     """Tell whether a data folder has all films of some lists (dict from part to path)."""
     if not os.path.isdir(data_dir) or not all(map(os.path.exists, lists.values())):
         return False
-    there = list_films(data_dir)
-    return all(name in there for path in lists.values() for name in read_label_list(path)[0])
+    names = {name for path in lists.values() for name in read_label_list(path)[0]}
+    return len(locate_films(data_dir, names)) == len(names)
 
 
 def downloaded(args, lists, checkpoint):
@@ -59,7 +59,7 @@ def cached(data_dir, resize):
     if not os.path.isdir(data_dir):
         return False
     films = sorted_films(data_dir)
-    return bool(films) and FilmCache(data_dir, resize).rows(films.values())[0] is not None
+    return bool(films) and FilmCache(data_dir, resize).rows(films, films.values())[0] is not None
 
 
 def evaluated(folder, weights, args, test_list):

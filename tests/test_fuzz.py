@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from convert_torch_weights import convert
-from dataset import read_film, read_label_list
+from dataset import read_film, read_label_list, read_labels
 from model import CheXNet, read_weights
 from runtime.files import UserError
 from runtime.torch_checkpoint import load_torch
@@ -95,6 +95,26 @@ def test_label_lists(content):
         names, labels = found
         assert labels.shape == (len(names), 14) and set(np.unique(labels)) <= {0, 1}
         assert all(os.path.basename(name) == name for name in names)
+
+
+TABLE = b"Image Index,Patient ID,Mass,Hernia\n" + b"".join(
+    b"patient%d/%d.png,%d,%s,1\n" % (n // 2, n, n // 2, cell)
+    for n, cell in enumerate((b"0", b"1", b"", b"-1", b"1.0"))
+)
+
+
+@FUZZ
+@given(st.one_of(broken(TABLE), st.text(max_size=200).map(lambda text: TABLE + text.encode())))
+def test_label_tables(content):
+    found = read(read_labels, content, ".csv")
+    if found is not None:
+        names, labels, patients = found
+        assert labels.shape == (len(names), 14) and len(patients) == len(names) > 0
+        assert set(np.unique(labels[~np.isnan(labels)])) <= {0, 1}
+        folder = "/data"
+        for name in names:
+            assert os.path.normpath(os.path.join(folder, name)) == f"{folder}/{name}"
+            assert name.isprintable()
 
 
 PICKLES = [pickle.dumps(ARRAYS, protocol) for protocol in (2, 3, 4, 5)]

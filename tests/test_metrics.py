@@ -68,7 +68,7 @@ def test_a_nan_score_makes_its_class_nan():
 
 @pytest.mark.parametrize("labels", [[0, 2], [0, 0.5]])
 def test_labels_other_than_0_and_1_are_refused(labels):
-    with pytest.raises(ValueError, match="0 or 1"):
+    with pytest.raises(ValueError, match="0, 1 or NaN"):
         auroc(labels, [0.1, 0.2])
 
 

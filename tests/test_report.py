@@ -175,8 +175,8 @@ def test_names_cannot_bring_markup_into_the_page(tmp_path):
     labels = rng.integers(0, 2, (9, 14), np.uint8)
     probs = rng.random((9, 14))
     names = [f"<img src=x onerror=alert({n})>_0.png" for n in range(9)]
-    metrics = measure(names, labels, probs, resamples=0)
+    metrics = measure(names, labels, probs, resamples=0)  # each its own patient
     example = Example("right", 0, 0, np.zeros((32, 32), np.uint8), np.eye(4), [])
-    write_report(tmp_path, metrics, names, labels, probs, [example])
+    write_report(tmp_path, metrics, LabelList(names, labels, names), probs, [example])
     text = (tmp_path / "report.html").read_text()
     assert "&lt;img src=x onerror=alert(0)&gt;" in text and "<img src=x" not in text

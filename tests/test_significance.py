@@ -44,15 +44,15 @@ def two():
     labels[:, 5] = np.arange(300) < 1
     a, b = rng.random((300, 14)) + 0.6 * labels + 0.3 * rng.random((2, 300, 14))
     b[:, 2] = rng.random(300)
-    names = [f"{n // 2:08d}_{n % 2:03d}.png" for n in range(300)]
-    return names, labels, a, b, measure_difference(names, labels, a, b, 600)
+    patients = [f"{n // 2:08d}" for n in range(300)]
+    return patients, labels, a, b, measure_difference(patients, labels, a, b, 600)
 
 
 def test_which_differences_survive(two):
-    names, labels, a, b, found = two
+    patients, labels, a, b, found = two
     assert found["survive"] == [CLASS_NAMES[2]]
     assert found["mean_difference_over"] == 12
-    drawn = [bootstrap(labels, p, [name[:8] for name in names], 600)["auroc"] for p in (a, b)]
+    drawn = [bootstrap(labels, p, patients, 600)["auroc"] for p in (a, b)]
     difference = (drawn[0] - drawn[1])[:, 3]
     above, below = (difference > 0).sum(), (difference < 0).sum()
     assert found["bootstrap_p"][CLASS_NAMES[3]] == 2 * (min(above, below) + 1) / 601
@@ -77,11 +77,11 @@ def test_what_is_printed_of_a_difference(two, capsys):
 
 
 def test_too_few_resamples_are_told(two, capsys):
-    names, labels, a, b, _ = two
-    few = measure_difference(names, labels, a, b, 20)
+    patients, labels, a, b, _ = two
+    few = measure_difference(patients, labels, a, b, 20)
     show_difference(few, ["a.csv"], ["b.csv"])
     assert few["survive"] == [] and "20 resamples are too few" in capsys.readouterr().err
-    none = measure_difference(names, labels, a, b, 0)
+    none = measure_difference(patients, labels, a, b, 0)
     show_difference(none, ["a.csv"], ["b.csv"])
     assert none["survive"] == [CLASS_NAMES[2]] and "bootstrap_p" not in none
     assert "(DeLong's p): A is better in Effusion" in capsys.readouterr().err

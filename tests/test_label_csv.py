@@ -1,0 +1,347 @@
+"""Label lists as CSV: how they are read, and that unknown labels count nowhere."""
+
+import json
+import os
+import re
+
+import numpy as np
+import paddle
+import pytest
+from conftest import link_films
+
+from dataset import CLASS_NAMES, ChestXray14, LabelList, read_label_list, read_labels
+from evaluation.calibration import brier_score, equal_mass, expected_calibration_error
+from evaluation.heat_maps import choose_examples
+from evaluation.measures import measure, measure_difference, measure_subgroups, measure_thresholds
+from evaluation.operating_points import choose_thresholds, rate_intervals, rates
+from evaluation.predictions_csv import write_predictions
+from evaluation.printed_tables import show_difference, show_intervals
+from evaluation.report_page import write_report
+from evaluation.subgroup_rates import MISSED, rates_by_group
+from metrics import (
+    AUROC,
+    MeanLogLoss,
+    auroc,
+    average_precision,
+    bootstrap,
+    delong,
+    interval,
+    resample_patients,
+)
+from model import LogLoss, read_weights
+from nih.data_check import sorted_films
+from nih.film_cache import write_cache
+from runtime.files import UserError
+
+NAN = np.nan
+
+
+def write_csv(path, text):
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_cells_columns_and_folders(tmp_path):
+    text = (
+        "\ufeffHernia,Image Index, Patient ID,Atelectasis\r\n"
+        "1,a b/c-1.png,7,\r\n"
+        '0.0,"x.dcm",007,-1\r\n\r\n'
+        "-1.0,images/x.dcm,7,1.0\r\n"
+    )
+    names, labels, patients = read_labels(write_csv(tmp_path / "own.csv", text))
+    assert names == ["a b/c-1.png", "x.dcm", "images/x.dcm"] and patients == ["7", "007", "7"]
+    assert labels.dtype == np.float32 and np.isnan(labels[:, 1:13]).all()
+    np.testing.assert_array_equal(labels[:, [0, 13]], [[NAN, 1], [NAN, 0], [1, NAN]])
+    again = read_label_list(tmp_path / "own.csv")
+    assert again[0] == names and np.array_equal(again[1], labels, equal_nan=True)
+
+
+def test_a_csv_of_known_labels_is_the_list_itself(phantoms, tmp_path, capsys):
+    source = phantoms / "labels" / "test_list.txt"
+    names, labels = read_label_list(source)
+    rows = [f"{name},{','.join(map(str, row))}" for name, row in zip(names, labels, strict=True)]
+    text = "\n".join([",".join(["Image Index", *CLASS_NAMES]), *rows])
+    # The content decides, not the name.
+    listed = read_labels(write_csv(tmp_path / "list.txt", text))
+    assert listed.names == names and listed.labels.dtype == np.uint8
+    assert np.array_equal(listed.labels, labels)
+    assert listed.patients == read_labels(source).patients == [name[:8] for name in names]
+    assert capsys.readouterr().err == ""
+
+
+def test_films_with_other_names_are_patients_of_their_own_and_this_is_said_once(tmp_path, capsys):
+    text = "Image Index,Mass\n00000007_001.png,1\na/00000007_002.png,0\nview1_frontal.png,0\n"
+    path = write_csv(tmp_path / "own.csv", text)
+    for _ in range(2):
+        assert read_labels(path).patients == ["00000007", "00000007", "view1_frontal.png"]
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "1 of 3 names are not NIH's" in said
+
+
+HEADER = "Image Index,Patient ID,Mass\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (HEADER, ": want a row for each film, got a header alone"),
+        (HEADER + "a.png,1,2\n", ":2: want 0, 1, or nothing or -1"),
+        (HEADER + "a.png,1,\nb.png,1\n", ":3: want 3 cells as in the header, got 2"),
+        (HEADER + "a.png,1,0,0\n", ":2: want 3 cells as in the header, got 4"),
+        (HEADER + "a.png,,0\n", ":2: want a patient in the column 'Patient ID'"),
+        (HEADER + "a.png,1,0\n\na.png,2,1\n", ":4: want each film once, got a.png again"),
+        (HEADER + '"a.png,1,0\n', ":2: want a row of a CSV file"),
+        (HEADER + '"a\n.png",1,0\n', ":3: want the name of a film"),
+        (HEADER + "/a.png,1,0\n", ":2: want the name of a film"),
+        (HEADER + "b/../a.png,1,0\n", ":2: want the name of a film"),
+        (HEADER + "./a.png,1,0\n", ":2: want the name of a film"),
+        (HEADER + "b//a.png,1,0\n", ":2: want the name of a film"),
+        (HEADER + "b\\a.png,1,0\n", ":2: want the name of a film"),
+        (HEADER + "C:/a.png,1,0\n", ":2: want the name of a film"),
+        (HEADER + "\x1b[2J.png,1,0\n", ":2: want the name of a film"),
+        (HEADER + ",1,0\n", ":2: want the name of a film"),
+        ("Image Index,mass\na.png,1\n", ":1: want 'Image Index', 'Patient ID' and names of"),
+        ("Image Index,Mass,Mass\na.png,1,1\n", ":1: want each column once, got 'Mass' again"),
+        ("Image Index,Patient ID\na.png,1\n", ":1: want a column for a class at least"),
+        ("Image Index;Mass\na.png;1\n", ":1: want a column 'Image Index', got none"),
+        ("file,Mass\na.png,1\n", ":1: want a file name and 14 flags of 0 or 1, or a header"),
+    ],
+)
+def test_a_bad_csv_is_an_error_with_its_row(tmp_path, text, message):
+    path = write_csv(tmp_path / "own.csv", text)
+    with pytest.raises(UserError) as caught:
+        read_labels(path)
+    assert str(caught.value).startswith(f"{path}{message}") and "\x1b" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_films_of_one_name_in_two_folders_are_two_films(phantoms, tmp_path):
+    """Also where a cache has the one, and the other is of the same size and time."""
+    data = link_films(phantoms, tmp_path / "data")
+    first, second, *_ = sorted((data / "images").iterdir())
+    os.mkdir(data / "ward")
+    os.symlink(os.path.realpath(second), data / "ward" / first.name)
+    (data / "images" / "ward").mkdir()
+    os.symlink(os.path.realpath(second), data / "images" / "ward" / "b.png")
+    write_cache(data, sorted_films(data), 64, workers=0)
+    name = first.name
+    text = f"Image Index,Mass\n{name},1\nward/{name},\nimages/{name},0\nward/b.png,1\n"
+    path = write_csv(tmp_path / "own.csv", text)
+    films = ChestXray14(data, path, resize=64)
+    assert films.source.endswith(f"is not used: ward/{name} is not in it)")
+    a, b, a_again, b_again = (films[n][0] for n in range(4))
+    assert np.array_equal(a, a_again) and np.array_equal(b, b_again) and not np.array_equal(a, b)
+    np.testing.assert_array_equal(films[1][1], np.full(14, NAN, np.float32))
+    write_csv(path, f"Image Index,Mass\n{name},1\n")
+    assert ChestXray14(data, path, resize=64).source == f"the cache {data / 'cache_64'}"
+
+
+def test_the_loss_is_pytorch_s_on_the_known_labels_and_so_are_its_gradients():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    probs = rng.random((16, 14)).astype(np.float32)
+    probs[0, :4] = 0, 1, 0, 1
+    labels = rng.choice([0, 1, NAN], (16, 14)).astype(np.float32)
+    labels[0, :4] = 0, 0, NAN, NAN
+    labels[:, 5], labels[3] = NAN, NAN
+    known = ~np.isnan(labels)
+    theirs = torch.from_numpy(probs).requires_grad_()
+    expected = torch.nn.functional.binary_cross_entropy(
+        theirs[torch.from_numpy(known)], torch.from_numpy(labels[known])
+    )
+    expected.backward()
+    ours = paddle.to_tensor(probs, stop_gradient=False)
+    loss = LogLoss()(ours, paddle.to_tensor(labels))
+    loss.backward()
+    assert float(loss) == pytest.approx(expected.item(), rel=1e-6)
+    np.testing.assert_allclose(ours.grad.numpy(), theirs.grad.numpy(), rtol=1e-6)
+    assert (ours.grad.numpy()[~known] == 0).all()
+    mean = MeanLogLoss()
+    mean.update(probs[:9], labels[:9])
+    mean.update(probs[9:], labels[9:])
+    assert mean.value == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_without_unknown_labels_the_loss_keeps_its_bits_and_with_no_others_it_is_0():
+    rng = np.random.default_rng(0)
+    labels = paddle.to_tensor(rng.integers(0, 2, (13, 14)).astype(np.float32))
+    probs = paddle.to_tensor(rng.random((13, 14)).astype(np.float32), stop_gradient=False)
+    found = []
+    for loss in (LogLoss(), paddle.nn.functional.binary_cross_entropy):
+        value = loss(probs, labels)
+        value.backward()
+        found.append((value.numpy().tobytes(), probs.grad.numpy().tobytes()))
+        probs.clear_gradient()
+    assert found[0] == found[1]
+    nothing = LogLoss()(probs, paddle.full([13, 14], NAN))
+    nothing.backward()
+    assert float(nothing) == 0 and (probs.grad.numpy() == 0).all()
+    mean = MeanLogLoss()
+    mean.update(probs.numpy(), np.full((13, 14), NAN))
+    assert np.isnan(mean.value)
+
+
+@pytest.fixture(scope="module")
+def some():
+    """400 films of 150 patients, a quarter of the labels unknown; all of the last class."""
+    rng = np.random.default_rng(0)
+    truth = (rng.random((400, 14)) < 0.3).astype(np.float32)
+    labels = np.where(rng.random((400, 14)) < 0.25, NAN, truth)
+    labels[:, 13] = NAN
+    probs = np.clip(rng.random((400, 14)) * 0.8 + 0.2 * truth, 0, 1).astype(np.float32).round(3)
+    return labels, probs, rng.integers(0, 150, 400)
+
+
+def known_of(some, c):
+    """Labels, probabilities and patients of the films that have a label for class c."""
+    labels, probs, patients = some
+    films = np.flatnonzero(~np.isnan(labels[:, c]))
+    return labels[films, c], probs[films, c], patients[films]
+
+
+def test_figures_are_those_of_the_films_that_have_the_label(some):
+    labels, probs, patients = some
+    thresholds = choose_thresholds(labels, probs)
+    metric = AUROC(CLASS_NAMES)
+    for batch in range(0, 400, 32):
+        metric.update(probs[batch : batch + 32], labels[batch : batch + 32].astype(np.float32))
+    running = metric.accumulate()
+    for c in range(13):
+        own_labels, own_probs, _ = known_of(some, c)
+        column = own_labels[:, None], own_probs[:, None]
+        assert auroc(labels, probs)[c] == running[c] == auroc(own_labels, own_probs)
+        assert average_precision(labels, probs)[c] == average_precision(own_labels, own_probs)
+        assert brier_score(labels, probs)[c] == pytest.approx(brier_score(*column)[0])
+        assert (
+            expected_calibration_error(labels, probs, equal_mass)[c]
+            == (expected_calibration_error(*column, equal_mass)[0])
+        )
+        assert thresholds[c] == choose_thresholds(*column)[0]
+        ours, theirs = rates(labels, probs, thresholds), rates(*column, thresholds[[c]])
+        assert all(ours[rate][c] == theirs[rate][0] for rate in ours)
+        b = probs[:, c] ** 2 + np.arange(400) % 7
+        assert delong(labels[:, c], probs[:, c], b) == (
+            delong(own_labels, own_probs, b[~np.isnan(labels[:, c])])
+        )
+    nothing = [auroc(labels, probs), average_precision(labels, probs), thresholds, running]
+    nothing += [brier_score(labels, probs), expected_calibration_error(labels, probs)]
+    assert all(np.isnan(values[13]) for values in nothing)
+    assert running[14] == pytest.approx(np.mean(running[:13]))
+
+
+def test_intervals_are_of_known_labels_in_resamples_of_all_patients(some):
+    labels, probs, patients = some
+    ids, patient_of = np.unique(patients, return_inverse=True)
+    thresholds = np.full(14, 0.5)
+    expected = {"auroc": [], "average_precision": [], "specificity": []}
+    for row in np.concatenate(list(resample_patients(len(ids), 20, 3)))[:, patient_of].astype(int):
+        films = np.repeat(np.arange(400), row)
+        expected["auroc"].append(auroc(labels[films], probs[films]))
+        expected["average_precision"].append(average_precision(labels[films], probs[films]))
+        expected["specificity"].append(
+            rates(labels[films], probs[films], thresholds)["specificity"]
+        )
+    drawn = bootstrap(labels, probs, patients, 20, 3)
+    for figure, values in drawn.items():
+        np.testing.assert_allclose(values, expected[figure], atol=1e-12)
+    found = rate_intervals(labels, probs, thresholds, patients, 20, 3)["specificity"]
+    for c, column in enumerate(np.array(expected["specificity"]).T):
+        assert found[c] == pytest.approx(interval(column), nan_ok=True)
+
+
+def test_a_film_is_ill_with_one_known_finding_whatever_else_is_unknown():
+    labels = np.zeros((90, 2))
+    labels[:30] = [1, NAN]
+    labels[30:60] = [NAN, 0]  # perhaps ill, perhaps not
+    probs = np.zeros((90, 2))
+    probs[:12] = [0, 1]  # called, if for another finding
+    positives, found, _ = rates_by_group(labels, probs, [0.5, 0.5], [range(90)], range(90), 0)
+    assert positives.tolist() == [[30, 0, 30]]
+    assert found[MISSED] == pytest.approx([18 / 30])
+
+
+@pytest.mark.slow
+def test_what_is_printed_and_drawn(some, tmp_path, capsys):
+    labels, probs, patients = some
+    figures = measure(patients, labels, probs, resamples=5)
+    assert figures["auroc_mean_over"] == 13 and figures["auroc"]["Hernia"] is None
+    assert figures["labelled"]["Mass"] == np.isfinite(labels[:, 4]).sum()
+    assert figures["positives"]["Mass"] == np.nansum(labels[:, 4])
+    thresholds = choose_thresholds(labels, probs)
+    figures["thresholds"] = {"from": {"path": "val.csv"}, "rule": "youden"}
+    figures["thresholds"] |= measure_thresholds(patients, labels, probs, thresholds, resamples=5)
+    groups = {"sex": {"F": list(range(200)), "M": list(range(200, 400))}}
+    figures |= measure_subgroups(patients, labels, probs, groups, thresholds, resamples=5)
+    show_intervals(figures)
+    rows = capsys.readouterr().err.splitlines()
+    mass = f"{np.nanmean(labels[:, 4]):.4f}  of {np.isfinite(labels[:, 4]).sum()} labelled films"
+    assert rows[6].startswith("  Mass") and rows[6].endswith(mass)
+    assert rows[15].split()[-5:] == ["nan", "of", "0", "labelled", "films"]
+    difference = measure_difference(patients, labels, probs, probs[::-1], 20)
+    show_difference(difference, ["a.csv"], ["b.csv"])
+    printed = capsys.readouterr().out
+    assert "over 13 of 14 classes" in printed and "undefined: no negatives" in printed
+    chosen = choose_examples(labels, probs, [])
+    assert len(chosen) == 26 and all(
+        labels[film, c] == (kind == "right") for kind, film, c in chosen
+    )
+    listed = LabelList([f"ward/{n}.png" for n in range(400)], labels, list(map(str, patients)))
+    write_report(tmp_path, figures, listed, probs, [])
+    page = (tmp_path / "report.html").read_text()
+    assert "<td>Mass</td>" in page and "Labelled films" in page and "counts nowhere" in page
+    figure = (tmp_path / "figures" / "roc.svg").read_text()
+    assert figure.count("no film has a label") == 1
+
+
+@pytest.mark.slow
+def test_the_scripts_take_it_as_any_other_list(forked, fails, phantoms, tmp_path):
+    """Films in folders: training, evaluation, thresholds, the saved predictions, and check."""
+    data = tmp_path / "data"
+    for part in ("val", "test"):
+        names, labels = read_label_list(phantoms / "labels" / f"{part}_list.txt")
+        rows = [f"Patient ID,Image Index,{','.join(CLASS_NAMES[:5])}"]
+        for n, (name, flags) in enumerate(zip(names, labels, strict=True)):
+            folder = data / part / f"{n // 2}"
+            folder.mkdir(parents=True, exist_ok=True)
+            os.symlink(phantoms / "images" / name, folder / f"{n % 2}.png")
+            cells = ["" if (n + c) % 5 == 0 else str(flags[c]) for c in range(4)]
+            # Both kinds of label in each list, whatever the phantoms have.
+            rows.append(f"{part}{n // 2},{part}/{n // 2}/{n % 2}.png,{','.join(cells)},{n % 2}")
+        write_csv(tmp_path / f"{part}.csv", "\n".join(rows))
+    lists = ["--train-list", tmp_path / "test.csv", "--val-list", tmp_path / "val.csv"]
+    folders = ["--data-dir", data, "--save-dir", tmp_path / "save", "--log-dir", tmp_path / "logs"]
+    words = ["--pretrained", "none", "--resize", 72, "--crop-size", 64, "--batch-size", 6]
+    result = forked("train.py", *folders, *lists, *words, "--epochs", 1)
+    assert result.returncode == 0, result.stderr
+    weights = tmp_path / "save" / "best_model.pdparams"
+    bias = read_weights(str(weights))["densenet121.out.0.bias"]
+    # It starts from 0, and nothing is learnt of a class without labels.
+    assert (bias[:5] != 0).all() and (bias[5:] == 0).all()
+
+    val = read_labels(tmp_path / "val.csv").names
+    probs = np.random.default_rng(0).random((8, 14)).astype(np.float32)
+    write_predictions(tmp_path / "val_predictions.csv", val, probs)
+    known = ["--thresholds-from", tmp_path / "val_predictions.csv"]
+    known += ["--thresholds-list", tmp_path / "val.csv"]
+    test = ["--data-dir", data, "--test-list", tmp_path / "test.csv"]
+    network = ["--weights", weights, "--crops", 1]
+    output = ["--no-report", "--bootstrap", 20, "--output-dir", tmp_path / "test"]
+    result = forked("eval.py", *test, *network, *known, *output)
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"The average AUROC is 0\.\d{3} \(over \d of 14 classes\)", result.stdout)
+    assert "20 resamples of 6 patients" in result.stderr and "note:" not in result.stderr
+    found = json.loads((tmp_path / "test" / "metrics.json").read_text())
+    assert found["labelled"]["Mass"] == 12 and found["labelled"]["Hernia"] == 0
+    assert found["thresholds"]["threshold"]["Mass"] is not None
+    saved = tmp_path / "test" / "predictions.csv"
+    assert saved.read_text().splitlines()[2].startswith("test/0/1.png,")
+    again = forked("eval.py", *test, "--predictions", saved, "--bootstrap", 20)
+    assert again.stdout.splitlines() == result.stdout.splitlines()[2:]  # but "=> loaded checkpoint"
+    checked = forked("prepare_data.py", "check", *test, "--num-workers", 1)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "test: 12 films of 6 patients" in checked.stdout and "train:" not in checked.stdout
+    assert "films: 12 found, 12 listed, 0 do not decode" in checked.stdout
+    text = (tmp_path / "test.csv").read_text().replace("test/5/1.png", "test/5/../1.png")
+    write_csv(tmp_path / "test.csv", text)
+    message = fails("eval.py", *test, *network)
+    assert f"{tmp_path / 'test.csv'}:13: want the name of a film" in message
