@@ -200,7 +200,7 @@ def known_of(some, c):
 
 
 def test_figures_are_those_of_the_films_that_have_the_label(some):
-    labels, probs, patients = some
+    labels, probs, _ = some
     thresholds = choose_thresholds(labels, probs)
     metric = AUROC(CLASS_NAMES)
     for batch in range(0, 400, 32):
