@@ -9,13 +9,14 @@ import jinja2
 import numpy as np
 
 from dataset import CLASS_NAMES, patient
-from evaluation.heat_maps import EXAMPLES
+from evaluation.heat_maps import EXAMPLES, rank
 from evaluation.localization import OVERLAPS
 from evaluation.operating_points import RATES
 from evaluation.report_plots import (
     KINDS,
     draw_figures,
     draw_panels,
+    has_published,
     interval_text,
     number_text,
 )
@@ -26,7 +27,7 @@ from metrics import PUBLISHED
 from runtime.files import write_whole
 
 
-def write_report(folder, metrics, names, labels, probs, examples):
+def write_report(folder, metrics, names, labels, probs, examples, why_none=None):
     """Write report.html, which needs no other file, and figures/ with each figure as PNG and SVG.
 
     Args:
@@ -36,6 +37,7 @@ def write_report(folder, metrics, names, labels, probs, examples):
         labels: `[N, 14]`, 0 or 1.
         probs: float `[N, 14]`.
         examples: list of `heat_maps.Example`.
+        why_none: why there are no examples, if there are none.
     """
     patients = [patient(name) for name in names]
     figures = draw_figures(metrics, labels, probs, patients)
@@ -60,7 +62,8 @@ def write_report(folder, metrics, names, labels, probs, examples):
     page = environment.get_template("report_page.html").render(
         m=metrics,
         classes=CLASS_NAMES,
-        published=PUBLISHED,
+        data=metrics.get("data", {"list": None, "source": None}),
+        published=published_columns() if has_published(metrics) else None,
         kinds=KINDS,
         example_kinds=EXAMPLES,
         panels={kind: list(map(_address, files)) for kind, files in panels.items()},
@@ -72,8 +75,9 @@ def write_report(folder, metrics, names, labels, probs, examples):
         missed_key=MISSED,
         enough=ENOUGH,
         group_gaps=largest_gaps(metrics.get("subgroup_gaps", {})),
-        overview=_address(figures["auroc"]["svg"]),
+        dots={name: _address(figures[name]["svg"]) for name in ("auroc", "average_precision")},
         examples=[_example(names, labels, probs, example) for example in examples],
+        why_none=why_none,
         rates=RATES,
         overlaps=OVERLAPS,
         date=datetime.date.today().isoformat(),
@@ -82,18 +86,28 @@ def write_report(folder, metrics, names, labels, probs, examples):
         file.write(page)
 
 
+def published_columns():
+    """Return dict from name to 14 published AUROCs and their mean, where none was given our own."""
+    return {
+        name: [*aurocs, np.mean(aurocs) if mean is None else mean]
+        for name, (aurocs, mean) in PUBLISHED.items()
+    }
+
+
 def _example(names, labels, probs, example):
-    picture = io.BytesIO()
-    drawn = heat_map(example.pixels, example.activation, example.boxes)
+    film, c = example.film, example.c
+    prob, picture = probs[film, c], io.BytesIO()
+    drawn = heat_map(example.pixels, example.activation, CLASS_NAMES[c], prob, example.boxes)
     drawn.save(picture, "JPEG", quality=80)
     return {
         "kind": example.kind,
-        "finding": CLASS_NAMES[example.c],
+        "finding": CLASS_NAMES[c],
         "boxes": len(example.boxes),
         "picture": _address(picture.getvalue(), "image/jpeg"),
-        "film": names[example.film],
-        "prob": f"{probs[example.film, example.c]:.3f}",
-        "labels": [CLASS_NAMES[k] for k in np.flatnonzero(labels[example.film])],
+        "film": names[film],
+        "prob": f"{prob:.3f}",
+        "rank": rank(probs, film, c),
+        "labels": [CLASS_NAMES[k] for k in np.flatnonzero(labels[film])],
     }
 
 
