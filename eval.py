@@ -24,6 +24,7 @@ EXAMPLES = """\
   python eval.py --weights save/best_model.pdparams --output-dir result
   python eval.py --predictions result/predictions.csv --thresholds-from val/predictions.csv
 """
+KEPT_FILMS = 1000  # of as many the maps are kept, 27 kB each: of more, a few are drawn anew
 DEFAULT_WEIGHTS = "pretrained_models/best_model_via_this_project.pdparams"
 
 
@@ -121,7 +122,8 @@ import paddle
 
 from dataset import CLASS_NAMES, CenterCrop, ChestXray14, read_labels
 from evaluation.batch_bar import BatchBar
-from evaluation.heat_maps import BoxedFilms, draw_examples, draw_maps
+from evaluation.data_source import describe_data
+from evaluation.heat_maps import BoxedFilms, MapSource, draw_examples, too_coarse
 from evaluation.measures import measure, measure_difference, measure_subgroups, measure_thresholds
 from evaluation.operating_points import thresholds_from_validation
 from evaluation.predictions_csv import mean_predictions
@@ -139,6 +141,7 @@ from evaluation.result_folder import (
     write_metrics,
     write_report,
 )
+from inference.activation_maps import KeepingTenCrop
 from inference.engine import choose_engine
 from inference.film_sizes import set_sizes
 from metrics import Predictions
@@ -155,6 +158,10 @@ def main(args):
     find_inputs(args)
     if args.compare:
         return compare(args)
+    # Saved predictions need no films: the data folder may be another's.
+    beside = os.path.dirname(args.test_list)
+    labels_dir = beside if args.predictions else os.path.join(args.data_dir, "labels")
+    data = describe_data(args.test_list, labels_dir)
     thresholds = None
     if args.thresholds_from:
         thresholds = thresholds_from_validation(
@@ -165,13 +172,13 @@ def main(args):
     if boxed:
         found = f"{len(boxed.boxes)} of the {boxed.of_file} boxes of {args.boxes}"
         print(f"{found} are on test films", file=sys.stderr)
-    films = network = None
+    films = maps = None
     if args.predictions:
         names, labels, patients = listed = read_labels(args.test_list)
         probs = mean_predictions(args.predictions, names)
         source = source_of(args.predictions)
     else:
-        films, probs, source, network = run_network(args)
+        films, probs, source, maps = run_network(args)
         names, labels, patients = listed = films.listed
     if not is_first_rank():
         return
@@ -192,25 +199,25 @@ def main(args):
         groups = subgroups(names, entries)
         metrics |= measure_subgroups(patients, labels, probs, groups, thresholds, **bootstrap)
         show_subgroups(metrics)
-    maps = {}
     if boxed:
-        maps = draw_maps(network, films, boxed.indices, args.crop_size)
         metrics["localization"] = {
             "boxes": file_facts(args.boxes),
             "films": len({box.film for box in boxed.boxes}),
-            "by_class": boxed.measure(maps),
+            "by_class": boxed.measure(maps.of(boxed.indices)),
         }
         show_localization(metrics["localization"])
     if args.output_dir:
-        metrics |= {"test_list": file_facts(args.test_list), **source, "versions": versions()}
+        metrics |= {"test_list": file_facts(args.test_list), "data": data}
+        metrics |= {**source, "versions": versions()}
         write_metrics(args.output_dir, metrics)
         if args.no_report:
             print(f"wrote {args.output_dir}/metrics.json", file=sys.stderr)
             return
-        examples = []
-        if network:
-            examples = draw_examples(network, films, probs, args.crop_size, boxed, maps)
-        write_report(args.output_dir, metrics, listed, probs, examples)
+        examples, why_none = [], "figures from saved predictions have no network to ask"
+        if maps:
+            why_none = too_coarse(args.crop_size)
+            examples = [] if why_none else draw_examples(maps, films, probs, boxed)
+        write_report(args.output_dir, metrics, listed, probs, examples, why_none)
         print(f"wrote {args.output_dir}: open {args.output_dir}/report.html", file=sys.stderr)
 
 
@@ -227,7 +234,7 @@ def find_inputs(args):
 
 
 def run_network(args):
-    """Return test films, their probabilities, what those depend on, and a network to draw maps."""
+    """Return test films, their probabilities, what those depend on, and a `MapSource`."""
     # Of several processes (paddle.distributed.launch) each takes its share, and one prints.
     device = set_device(args.device, args.autotune)
     set_sizes(args)
@@ -244,7 +251,12 @@ def run_network(args):
     print_once("=> loaded checkpoint", flush=True)
     print_once(f"films come from {films.source}", file=sys.stderr)
     layer, precision, engine = choose_engine(network, args.crop_size, args.precision)
-    probs = predict(layer, films, args)
+    on_cpu = device == "cpu"
+    alone = on_cpu and args.crops == 10 and paddle.distributed.get_world_size() == 1
+    keeps = alone and args.output_dir and not args.no_report and len(films) <= KEPT_FILMS
+    network = layer if on_cpu else network
+    ten_crop = KeepingTenCrop(layer, args.crop_size) if keeps else TenCrop(layer, args.crop_size)
+    probs = predict(ten_crop, films, args)
     source = {
         "weights": file_facts(args.weights),
         "crops": args.crops,
@@ -255,13 +267,14 @@ def run_network(args):
         "device": device,
         "engine": engine,
     }
-    return films, probs, source, layer if device == "cpu" else network
+    kept = ten_crop.kept if keeps else []
+    return films, probs, source, MapSource(network, films, args.crop_size, kept)
 
 
-def predict(layer, films, args):
+def predict(ten_crop, films, args):
     """Return the probabilities of all films, float32 `[N, 14]`, with a bar over the batches."""
     model = paddle.Model(
-        TenCrop(layer, args.crop_size) if args.crops == 10 else layer,
+        ten_crop if args.crops == 10 else ten_crop.network,
         inputs=[paddle.static.InputSpec([None, None, None, None], "uint8", "films")],
         labels=[paddle.static.InputSpec([None, len(CLASS_NAMES)], "float32", "labels")],
     )
@@ -269,7 +282,7 @@ def predict(layer, films, args):
     model.prepare(metrics=collected)
     sampler = paddle.io.DistributedBatchSampler(films, args.batch_size)
     loader = FilmLoader(films, batch_sampler=sampler, num_workers=args.num_workers)
-    with paddle.no_grad(), contextlib.closing(BatchBar(layer, args.crops)) as bar:
+    with paddle.no_grad(), contextlib.closing(BatchBar(ten_crop.network, args.crops)) as bar:
         model.evaluate(loader, verbose=0, callbacks=[bar])
     return np.concatenate(collected.probs)
 

@@ -199,9 +199,10 @@ def look(layer, films):
 
 
 def wanted(probs, maps, args):
-    """Return the maps of a film that are to be drawn: dict from finding to float32 `[H, W]`."""
+    """Return the maps to draw of a film: dict from finding to probability and float32 `[H, W]`."""
     likeliest = [CLASS_NAMES[c] for c in np.argsort(-probs, kind="stable")[: args.top]]
-    return {name: maps[CLASS_NAMES.index(name)] for name in args.classes or likeliest}
+    shown = args.classes or likeliest
+    return {name: (probs[c], maps[c]) for name in shown for c in [CLASS_NAMES.index(name)]}
 
 
 def show(bar, path, film, probs, thresholds):

@@ -31,6 +31,11 @@ SIDE = 1024  # pixels, as NIH's films
 GRID = 256  # drawn at this size, enlarged to SIDE
 PREVALENCE = 0.2  # of each finding; they are drawn independently of one another
 RGBA_SHARE = 0.02  # NIH has a few hundred RGBA files
+# What labels/SOURCE.txt says, and the page of an evaluation with it.
+SOURCE = (
+    "synthetic chest phantoms, drawn by demo/phantoms.py with labels to match: cartoons, which say "
+    "nothing about patients."
+)
 
 # Coordinates run from 0 to 1, x to the right, y downwards.
 Y, X = np.mgrid[0:GRID, 0:GRID].astype(np.float32) / GRID
@@ -238,6 +243,8 @@ def main():
             pool.map(write_film, jobs, chunksize=8), total=len(jobs), unit="film"
         ):
             pass
+    with write_whole(os.path.join(args.output_dir, "labels", "SOURCE.txt"), "w") as file:
+        file.write(SOURCE + "\n")
     # The lists come last: a folder with lists has its films.
     for split, lines in lists.items():
         path = os.path.join(args.output_dir, "labels", f"{split}_list.txt")

@@ -35,7 +35,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from dataset import CLASS_NAMES, ChestXray14
-from evaluation.heat_maps import draw_maps
+from evaluation.heat_maps import MapSource
 from evaluation.predictions_csv import read_predictions
 from evaluation.report_plots import CHANCE, OURS, STYLE
 from inference.activation_maps import heat_map
@@ -61,7 +61,7 @@ def main(args):
         positive = np.flatnonzero(films.labels[:, c])
         chosen.append((int(positive[np.argmax(probs[positive, c])]), c))
     network = load_network(args.weights, args.crop_size)
-    maps = draw_maps(network, films, chosen, args.crop_size)
+    maps = MapSource(network, films, args.crop_size).of(chosen)
 
     with rc_context({**STYLE, "font.size": 9}):
         figure = Figure((12, 6.3), dpi=100)
@@ -69,10 +69,7 @@ def main(args):
             with Image.open(films.paths[film]) as image:
                 pixels = np.asarray(image.convert("L").resize((SIDE, SIDE)))
             axes = figure.add_axes((0.01, 0.68 - 0.33 * row, 0.36, 0.28))
-            axes.imshow(heat_map(pixels, maps[film, c]))
-            axes.set_title(
-                f"{CLASS_NAMES[c]}: probability {probs[film, c]:.2f}", y=1.0, fontsize=9, loc="left"
-            )
+            axes.imshow(heat_map(pixels, maps[film, c], CLASS_NAMES[c], probs[film, c]))
             axes.axis("off")
         draw_aurocs(figure.add_axes((0.5, 0.1, 0.48, 0.78)), metrics)
         drawn = io.BytesIO()

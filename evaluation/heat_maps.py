@@ -7,16 +7,17 @@ import paddle
 
 from dataset import CLASS_NAMES, read_label_list
 from evaluation.measures import measure_localization
-from inference.activation_maps import TenCropMaps, resize_map
+from inference.activation_maps import TenCropMaps, check_covers, join_crops, resize_map
 from nih.annotations import BOX_GRID, read_boxes
 from runtime.files import UserError
 from runtime.progress import progress_bar
 
 EXAMPLE_SIDE = 320  # of a film on the page, pixels
+LEAST = 4  # values along a map's side; of fewer nobody can say where
 EXAMPLES = {
-    "right": "Correct: of each class, the likeliest film that is labelled with it",
-    "wrong": "Confidently wrong: of each class, the likeliest film that is not",
-    "boxed": "Boxed: of each class, the likeliest film on which a radiologist boxed it",
+    "with": "Labelled with the finding",
+    "without": "Not labelled with the finding",
+    "boxed": "Boxed by a radiologist",
 }
 
 
@@ -34,24 +35,46 @@ class Example(NamedTuple):
 def choose_examples(labels, probs, boxed):
     """Choose films to show: for each of `EXAMPLES`, of each class the likeliest film of that kind.
 
+    A film is shown once a kind: the class with the fewest films takes its likeliest, the next one
+    its likeliest of those left, and a class without any left is left out.
+
     Args:
         labels: `[N, 14]`, 0, 1 or NaN for unknown, which is neither right nor wrong.
         probs: float `[N, 14]`.
         boxed: list of (index of a film, index of a class) that a radiologist boxed.
 
     Returns:
-        list of (key of `EXAMPLES`, index of a film, index of a class).
+        list of (key of `EXAMPLES`, index of a film, index of a class), by kind, then by `rank`.
     """
     has_box = np.zeros(labels.shape, bool)
     for film, c in boxed:
         has_box[film, c] = True
-    of_kind = {"right": labels == 1, "wrong": labels == 0, "boxed": has_box}
-    return [
-        (kind, int(films[np.argmax(probs[films, c])]), c)
-        for kind, candidates in of_kind.items()
-        for c in range(labels.shape[1])
-        if len(films := np.flatnonzero(candidates[:, c]))
-    ]
+    chosen = []
+    for kind, of_kind in (("with", labels == 1), ("without", labels == 0), ("boxed", has_box)):
+        left, taken = of_kind.copy(), []
+        for c in np.argsort(of_kind.sum(axis=0), kind="stable"):
+            if len(films := np.flatnonzero(left[:, c])):
+                film = films[np.argmax(probs[films, c])]
+                left[film] = False
+                taken.append((kind, int(film), int(c)))
+        chosen += sorted(taken, key=lambda each: (rank(probs, *each[1:]), each[2]))
+    return chosen
+
+
+def rank(probs, film, c):
+    """Return a film's place among all by its probability of class c: 1 is the likeliest."""
+    return int((probs[:, c] > probs[film, c]).sum()) + 1
+
+
+def too_coarse(crop_size):
+    """Say why maps of crops of this size, pixels, are not worth drawing; None if they are."""
+    side = crop_size // 32  # what DenseNet-121 leaves of a crop
+    if side >= LEAST:
+        return None
+    return (
+        f"at crops of {crop_size} pixels a map has {side} x {side} values, too few to say where; "
+        f"it takes {LEAST} x {LEAST}, crops of {32 * LEAST} pixels"
+    )
 
 
 class BoxedFilms:
@@ -83,7 +106,7 @@ class BoxedFilms:
         self.indices = [(place_of[box.film], CLASS_NAMES.index(box.finding)) for box in self.boxes]
 
     def measure(self, maps):
-        """Return how well maps, as `draw_maps` returns them, find the boxes, class by class."""
+        """Return how well maps, as `MapSource.of` returns them, find the boxes, class by class."""
         drawn = (resize_map(maps[index], BOX_GRID, BOX_GRID) for index in self.indices)
         return measure_localization(self.boxes, drawn)
 
@@ -96,54 +119,69 @@ class BoxedFilms:
         return frames
 
 
-def draw_maps(network, films, wanted, crop_size):
-    """Return ten-crop class activation maps.
+class MapSource:
+    """Ten-crop class activation maps of listed films, each drawn once, when it is asked for.
 
     Args:
         network: a `CheXNet`, or a `CPUPredictor` of one.
         films: a `ChestXray14`.
-        wanted: list of (index of a film, index of a class).
         crop_size: side of a crop, pixels.
-
-    Returns:
-        dict from each of `wanted` to its map, float32 `[H, W]`, for films as `films` resizes them.
+        kept: what a `KeepingTenCrop` kept of all films; without it the network looks at them again.
     """
-    maps, layer = {}, TenCropMaps(network, crop_size)
-    layer.eval()
-    wanted_of = {}
-    for film, c in wanted:
-        wanted_of.setdefault(film, set()).add(c)
-    with paddle.no_grad():
-        for film, classes in progress_bar(wanted_of.items(), desc="heat maps", unit="film"):
-            pixels = films.read_file(film, films.resize)
-            found = layer(paddle.to_tensor(pixels[np.newaxis]))[1].numpy()[0]  # [C, H, W]
-            # A view would keep the other classes' maps as well.
-            maps.update({(film, c): found[c].copy() for c in classes})
-    return maps
+
+    def __init__(self, network, films, crop_size, kept=()):
+        self.layer = TenCropMaps(network, crop_size)
+        self.layer.eval()
+        self.films, self.kept, self.drawn = films, kept, {}
+
+    def of(self, wanted):
+        """Return a dict with each of `wanted`, a list of (index of a film, index of a class).
+
+        A map is float32 `[H, W]`, for films as `films` resizes them.
+        """
+        classes_of = {}
+        for film, c in wanted:
+            if (film, c) not in self.drawn:
+                classes_of.setdefault(film, set()).add(c)
+        with paddle.no_grad():
+            for film, classes in progress_bar(classes_of.items(), desc="heat maps", unit="film"):
+                classes = sorted(classes)
+                maps = self._draw(film, classes)
+                self.drawn |= {(film, c): each for c, each in zip(classes, maps, strict=True)}
+        return {index: self.drawn[index] for index in wanted}
+
+    def _draw(self, film, classes):
+        """Return the maps of a film of some classes, float32 `[K, H, W]`."""
+        pixels = self.films.read_file(film, self.films.resize)
+        if len(self.kept) == 0:
+            # Indexing with a list copies: a view would keep the other classes' maps as well.
+            return self.layer(paddle.to_tensor(pixels[np.newaxis]))[1].numpy()[0][classes]
+        size = pixels.shape[1:]
+        check_covers(self.layer.ten_crop, *size)
+        crop_maps = [paddle.to_tensor(each[np.newaxis, classes]) for each in self.kept[film]]
+        return join_crops(self.layer.ten_crop, crop_maps, *size).numpy()[0]
 
 
-def draw_examples(network, films, probs, crop_size, boxed=None, maps=()):
+def draw_examples(maps, films, probs, boxed=None):
     """Return what the report shows.
 
     Args:
-        network, films, crop_size: as for `draw_maps`.
+        maps: a `MapSource`.
+        films: a `ChestXray14`.
         probs: float `[N, 14]`.
         boxed: `BoxedFilms`, or None.
-        maps: those drawn already, a dict as `draw_maps` returns.
 
     Returns:
         list of `Example`.
     """
     frames = boxed.frames() if boxed else {}
     chosen = choose_examples(films.labels, probs, list(frames))
-    maps = dict(maps)
-    left = [(film, c) for _, film, c in chosen if (film, c) not in maps]
-    maps |= draw_maps(network, films, left, crop_size)
+    drawn = maps.of([(film, c) for _, film, c in chosen])
     return [
         Example(
             *(kind, film, c),
             pixels=films.read_file(film, EXAMPLE_SIDE)[0],
-            activation=maps[film, c],
+            activation=drawn[film, c],
             boxes=frames.get((film, c), []),
         )
         for kind, film, c in chosen

@@ -76,16 +76,16 @@ def draw_pictures(job):
 
     Args:
         job: the folder to write to, the film's name, its path and `Reading`, and a dict from
-            finding to its map, float32 `[h, w]`.
+            finding to its probability and map, float32 `[h, w]`.
 
     Returns:
         Rows for `write_tables`: the regions that each of `LEVELS` marks, in pixels of the film.
     """
     folder, film, path, reading, maps = job
     whole, boxes = read_film(path, None, reading=reading)[0], []
-    for finding, activation in maps.items():
+    for finding, (prob, activation) in maps.items():
         with write_whole(os.path.join(folder, picture_name(film, finding))) as file:
-            heat_map(whole, activation).save(file, "PNG")
+            heat_map(whole, activation, finding, prob).save(file, "PNG")
         stretched = resize_map(activation, *whole.shape[::-1])
         for level in LEVELS:
             for left, top, right, bottom in boxes_at(stretched, level).tolist():

@@ -8,14 +8,15 @@ import os
 import jinja2
 import numpy as np
 
-from dataset import CLASS_NAMES, is_nih_name
-from evaluation.heat_maps import EXAMPLES
+from dataset import CLASS_NAMES
+from evaluation.heat_maps import EXAMPLES, rank
 from evaluation.localization import OVERLAPS
 from evaluation.operating_points import RATES
 from evaluation.report_plots import (
     KINDS,
     draw_figures,
     draw_panels,
+    has_published,
     interval_text,
     number_text,
 )
@@ -26,7 +27,7 @@ from metrics import PUBLISHED
 from runtime.files import write_whole
 
 
-def write_report(folder, metrics, listed, probs, examples):
+def write_report(folder, metrics, listed, probs, examples, why_none=None):
     """Write report.html, which needs no other file, and figures/ with each figure as PNG and SVG.
 
     Args:
@@ -35,6 +36,7 @@ def write_report(folder, metrics, listed, probs, examples):
         listed: N films, a `dataset.LabelList`.
         probs: float `[N, 14]`.
         examples: list of `heat_maps.Example`.
+        why_none: why there are no examples, if there are none.
     """
     names, labels, patients = listed
     figures = draw_figures(metrics, labels, probs, patients)
@@ -56,10 +58,12 @@ def write_report(folder, metrics, listed, probs, examples):
     )
     environment.filters["number"] = number_text
     environment.filters["interval"] = interval_text
+    environment.filters["mean"] = _mean_defined
     page = environment.get_template("report_page.html").render(
         m=metrics,
         classes=CLASS_NAMES,
-        published=PUBLISHED,
+        data=metrics.get("data", {"list": None, "source": None}),
+        published=published_columns() if has_published(metrics) else None,
         kinds=KINDS,
         example_kinds=EXAMPLES,
         panels={kind: list(map(_address, files)) for kind, files in panels.items()},
@@ -71,10 +75,10 @@ def write_report(folder, metrics, listed, probs, examples):
         missed_key=MISSED,
         enough=ENOUGH,
         group_gaps=largest_gaps(metrics.get("subgroup_gaps", {})),
-        overview=_address(figures["auroc"]["svg"]),
+        dots={name: _address(figures[name]["svg"]) for name in ("auroc", "average_precision")},
         examples=[_example(names, labels, probs, example) for example in examples],
-        nih=all(map(is_nih_name, names)),
         some_unknown=any(count < metrics["images"] for count in metrics["labelled"].values()),
+        why_none=why_none,
         rates=RATES,
         overlaps=OVERLAPS,
         date=datetime.date.today().isoformat(),
@@ -83,20 +87,36 @@ def write_report(folder, metrics, listed, probs, examples):
         file.write(page)
 
 
+def published_columns():
+    """Return dict from name to 14 published AUROCs and their mean, where none was given our own."""
+    return {
+        name: [*aurocs, np.mean(aurocs) if mean is None else mean]
+        for name, (aurocs, mean) in PUBLISHED.items()
+    }
+
+
 def _example(names, labels, probs, example):
-    picture = io.BytesIO()
-    drawn = heat_map(example.pixels, example.activation, example.boxes)
+    film, c = example.film, example.c
+    prob, picture = probs[film, c], io.BytesIO()
+    drawn = heat_map(example.pixels, example.activation, CLASS_NAMES[c], prob, example.boxes)
     drawn.save(picture, "JPEG", quality=80)
     return {
         "kind": example.kind,
-        "finding": CLASS_NAMES[example.c],
+        "finding": CLASS_NAMES[c],
         "boxes": len(example.boxes),
         "picture": _address(picture.getvalue(), "image/jpeg"),
-        "film": names[example.film],
-        "prob": f"{probs[example.film, example.c]:.3f}",
-        "labels": [CLASS_NAMES[k] for k in np.flatnonzero(labels[example.film] == 1)],
-        "unknown": int(np.isnan(labels[example.film]).sum()),
+        "film": names[film],
+        "prob": f"{prob:.3f}",
+        "rank": rank(probs, film, c),
+        "labels": [CLASS_NAMES[k] for k in np.flatnonzero(labels[film] == 1)],
+        "unknown": int(np.isnan(labels[film]).sum()),
     }
+
+
+def _mean_defined(values):
+    """Return the mean of those figures that are not None, or None."""
+    defined = [value for value in values if value is not None]
+    return sum(defined) / len(defined) if defined else None
 
 
 def _address(content, kind="image/svg+xml"):

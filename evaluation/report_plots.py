@@ -1,4 +1,4 @@
-"""The figures of the report page: AUROCs, and four kinds of curves of each class."""
+"""The figures of the report page: two dot plots, and four kinds of curves of each class."""
 
 import io
 import math
@@ -35,7 +35,7 @@ KINDS = {
 
 
 def draw_figures(metrics, labels, probs, patients):
-    """Draw a figure of all classes for "auroc" and each of `KINDS`.
+    """Draw a figure of all classes for "auroc", "average_precision" and each of `KINDS`.
 
     Args:
         metrics: what is in metrics.json.
@@ -47,8 +47,10 @@ def draw_figures(metrics, labels, probs, patients):
         dict from name to dict from "svg" and "png" to the file's bytes.
     """
     with rc_context(STYLE):
-        figures = {"auroc": Figure((4.5, 5.2), layout="constrained")}
-        _draw_aurocs(figures["auroc"].subplots(), metrics)
+        figures = {name: Figure((4.5, 5.2)) for name in ("auroc", "average_precision")}
+        for name, figure in figures.items():
+            axes = figure.add_axes((0.27, 0.1, 0.7, 0.75))
+            _draw_dots(axes, metrics, name)
         for kind, draw in _DRAW.items():
             # Fixed margins: fitting them takes longer than all else.
             figures[kind] = Figure((10, 10))
@@ -96,24 +98,34 @@ def _draw_known(draw, axes, metrics, c, *columns):
         axes.axis("off")
 
 
-def _draw_aurocs(axes, metrics):
-    """AUROCs with intervals, beside two published ones."""
+def _draw_dots(axes, metrics, figure):
+    """A figure of each class with its interval, beside chance and published AUROCs."""
     y = np.arange(len(CLASS_NAMES))
-    values = np.array([metrics["auroc"][name] for name in CLASS_NAMES], float)
-    if "auroc_95_percent" in metrics:
-        bounds = np.array([metrics["auroc_95_percent"][name] for name in CLASS_NAMES], float)
+    values = np.array([metrics[figure][name] for name in CLASS_NAMES], float)
+    if f"{figure}_95_percent" in metrics:
+        bounds = np.array([metrics[f"{figure}_95_percent"][name] for name in CLASS_NAMES], float)
         axes.hlines(y, bounds[:, 0], bounds[:, 1], color=OURS, linewidth=2)
     # Not clipped: an AUROC of 1 is on the edge.
     axes.plot(values, y, "o", color=OURS, clip_on=False, label="this run, 95 % interval")
-    for name, marker, colour in (("CheXNet", "D", THEIRS), ("Paddle-CheXNet", "s", THEIRS_TOO)):
-        theirs = PUBLISHED[name][0]
-        axes.plot(theirs, y, marker, color=colour, fillstyle="none", label=f"{name} (published)")
-    axes.axvline(0.5, color=CHANCE, linestyle=":", linewidth=1)
+    if figure == "auroc":
+        shown = ("CheXNet", "D", THEIRS), ("Paddle-CheXNet", "s", THEIRS_TOO)
+        for name, marker, colour in shown if has_published(metrics) else ():
+            theirs, label = PUBLISHED[name][0], f"{name} (published)"
+            axes.plot(theirs, y, marker, color=colour, fillstyle="none", label=label)
+        axes.axvline(0.5, color=CHANCE, linestyle=":", linewidth=1, label="guessing")
+    else:
+        shares = np.array([metrics["positives"][name] for name in CLASS_NAMES]) / metrics["images"]
+        axes.plot(shares, y, "|", color=CHANCE, ms=10, label="prevalence, as by guessing")
     axes.set_yticks(y, CLASS_NAMES)
     axes.invert_yaxis()
-    axes.set_xlabel("AUROC")
-    axes.set_xlim(None, 1)
-    axes.figure.legend(loc="outside upper center", frameon=False)
+    axes.set_xlabel("AUROC" if figure == "auroc" else "average precision")
+    axes.set_xlim(None if figure == "auroc" else 0, 1)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1), frameon=False)
+
+
+def has_published(metrics):
+    """Tell whether published figures are of these films and labels: see `describe_data`."""
+    return metrics.get("data", {}).get("list") == "reference"
 
 
 def _draw_roc(axes, metrics, c, labels, probs, _patients):

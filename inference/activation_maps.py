@@ -3,12 +3,14 @@
 import numpy as np
 import paddle
 from paddle import nn
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from model import TenCrop
 from runtime.files import UserError
 
 COLOURS = "inferno"  # of matplotlib: even in lightness and told apart by the colour-blind
+UNSEEN = 1 / 3  # of a map's range: below it the film is left as it is
+MOST = 0.7  # of a colour over the film, where the map is largest
 FRAME = "#56B4E9"  # of boxes: neither a grey nor one of those colours
 
 
@@ -41,36 +43,96 @@ class TenCropMaps(nn.Layer):
         Raises:
             UserError: the crops leave a part of the film out.
         """
-        size = self.ten_crop.size
-        height, width = films.shape[2:]
-        places = self.ten_crop.places(height, width)
-        covered = np.zeros((height, width), np.float32)
-        for top, left in places:
-            covered[top : top + size, left : left + size] += 1
-        if not covered.all():
-            raise UserError(
-                f"--crop-size: want crops that cover a film of {width} x {height} pixels, got "
-                f"{size}; heat maps need a larger one"
-            )
+        check_covers(self.ten_crop, *films.shape[2:])
         features = self.network.features(paddle.concat(self.ten_crop.crops(films)))
         probs = paddle.stack(paddle.split(self.network.classify(features), 10), axis=1)
-        crop_maps = paddle.split(
-            nn.functional.interpolate(
-                self.network.class_maps(features), size=[size, size], mode="bilinear"
-            ),
-            10,
-        )  # ten of [N, C, size, size]
-        halves = []  # of the film and of its mirror image
-        for half in (crop_maps[:5], crop_maps[5:]):
-            padded = [
-                nn.functional.pad(crop_map, [left, width - size - left, top, height - size - top])
-                for crop_map, (top, left) in zip(half, places, strict=True)
-            ]
-            halves.append(paddle.add_n(padded))
-        maps = halves[0] + halves[1].flip([3])
-        # The five places are their own mirror image but for a centre that is off by a pixel.
-        maps = maps / paddle.to_tensor(covered + covered[:, ::-1])
+        crop_maps = paddle.split(self.network.class_maps(features), 10)  # ten of [N, C, h, w]
+        maps = join_crops(self.ten_crop, crop_maps, *films.shape[2:])
         return probs.mean(axis=1), maps  # [N, 10, C] -> [N, C]
+
+
+class KeepingTenCrop(TenCrop):
+    """`TenCrop` that keeps the crops' maps, so that pictures of the films need no second look.
+
+    Args:
+        network, size: as for `TenCropMaps`.
+
+    Attributes:
+        kept: the maps of the films so far, in their order: for each float32 `[10, C, h, w]`.
+    """
+
+    def __init__(self, network, size=224):
+        super().__init__(network, size)
+        self.kept = []
+        self._maps = []
+        self.network = _Noting(network, self._maps)
+
+    def forward(self, films):
+        """Return what `TenCrop` returns."""
+        probs = super().forward(films)
+        self.kept += list(np.stack(self._maps, axis=1))  # ten of [N, C, h, w] -> [N, 10, C, h, w]
+        self._maps.clear()
+        return probs
+
+
+class _Noting(nn.Layer):
+    """A network whose class maps are noted in a list each time it is asked for probabilities."""
+
+    def __init__(self, network, maps):
+        super().__init__()
+        self.network, self.maps = network, maps
+
+    def forward(self, images):
+        features = self.network.features(images)
+        self.maps.append(self.network.class_maps(features).numpy())
+        return self.network.classify(features)
+
+
+def check_covers(ten_crop, height, width):
+    """Raise UserError if a `TenCrop` leaves out a part of a film of so many pixels."""
+    size = ten_crop.size
+    covered = np.zeros((height, width), bool)
+    for top, left in ten_crop.places(height, width):
+        covered[top : top + size, left : left + size] = True
+    if not covered.all():
+        raise UserError(
+            f"--crop-size: want crops that cover a film of {width} x {height} pixels, got "
+            f"{size}; heat maps need a larger one"
+        )
+
+
+def join_crops(ten_crop, crop_maps, height, width):
+    """Put the maps of ten crops back where they were cut, and average them.
+
+    A crop's map counts most in its middle and less and less towards its edge, where the network
+    saw no surroundings: the weight falls linearly with the distance from the nearest side, across
+    and down, and the two are multiplied. With the same weight throughout, each place where a crop
+    ends would be a seam.
+
+    Args:
+        ten_crop: the `TenCrop` that cut them.
+        crop_maps: ten float32 `[N, C, h, w]`, in its order.
+        height, width: of the films, pixels.
+
+    Returns:
+        float32 `[N, C, height, width]`.
+    """
+    size = ten_crop.size
+    places = ten_crop.places(height, width)
+    ramp = (size - np.abs(2 * np.arange(size, dtype=np.float32) + 1 - size)) / size
+    weight = paddle.to_tensor(np.outer(ramp, ramp))
+    halves, weights = [], []  # of the film and of its mirror image
+    for half in (crop_maps[:5], crop_maps[5:]):
+        padded, total = [], np.zeros((height, width), np.float32)
+        for crop_map, (top, left) in zip(half, places, strict=True):
+            whole = nn.functional.interpolate(crop_map, size=[size, size], mode="bilinear")
+            edges = [left, width - size - left, top, height - size - top]
+            padded.append(nn.functional.pad(whole * weight, edges))
+            total[top : top + size, left : left + size] += weight.numpy()
+        halves.append(paddle.add_n(padded))
+        weights.append(total)
+    # The five places are their own mirror image but for a centre that is off by a pixel.
+    return (halves[0] + halves[1].flip([3])) / paddle.to_tensor(weights[0] + weights[1][:, ::-1])
 
 
 def resize_map(activation, width, height):
@@ -78,38 +140,73 @@ def resize_map(activation, width, height):
     return np.asarray(Image.fromarray(activation).resize((width, height), Image.BILINEAR))
 
 
-def heat_map(film, activation, boxes=()):
-    """Draw a film and, beside it, the film under its map.
+def heat_map(film, activation, finding, prob, boxes=()):
+    """Draw a film and, beside it, the film under its map, with a line below that says what it is.
 
     Args:
         film: uint8 `[H, W]`.
         activation: float `[h, w]`, a map of it at any size; the colours go from its smallest to
-            its largest value.
+            its largest value. The film shows as it is where the map is in its lower third.
+        finding: what the map is of.
+        prob: its probability.
         boxes: `[K, 4]`: left, top, right and bottom of frames to draw, pixels of the film.
 
     Returns:
-        An RGB `PIL.Image` of 2 W x H pixels.
+        An RGB `PIL.Image`, 2 W wide and, with the line, higher than H by `caption_height`.
     """
-    from matplotlib import colormaps  # here: it takes a while to load
-
     height, width = film.shape
     activation = resize_map(np.asarray(activation, np.float32), width, height)
     low, high = activation.min(), activation.max()
-    both = np.empty((height, 2 * width, 3), np.uint8)
-    both[:, :width] = film[:, :, np.newaxis]
+    picture = Image.new("RGB", (2 * width, height + caption_height(width)), "white")
+    picture.paste(Image.fromarray(film), (0, 0))
     for top in range(0, height, 256):  # not at once: a pixel takes a hundred bytes on the way
         rows = slice(top, top + 256)
         strength = activation[rows] - low
         strength = strength / (high - low) if high > low else strength
-        colours = colormaps[COLOURS](strength)[:, :, :3] * 255
-        # The more it counts, the more of its colour; the film is dimmed, or its white drowns it.
-        share = 0.8 * strength[:, :, np.newaxis]
-        mixed = 0.7 * film[rows, :, np.newaxis] * (1 - share) + colours * share
-        both[rows, width:] = mixed.round()
-    picture = Image.fromarray(both)
+        grey = np.repeat(film[rows, :, np.newaxis], 3, axis=2)
+        tinted = _tinted(grey, strength).round().astype(np.uint8)
+        picture.paste(Image.fromarray(tinted), (width, top))
     draw = ImageDraw.Draw(picture)
     for left, top, right, bottom in boxes:
         for shift in (0, width):
             frame = (left + shift, top, right + shift - 1, bottom - 1)
             draw.rectangle(frame, outline=FRAME, width=max(1, width // 160))
+    _write_caption(picture, width, f"{finding}, probability {prob:.3f}")
     return picture
+
+
+def caption_height(width):
+    """Return the height of the line below a picture of a film of this width, pixels."""
+    return 3 * _text_size(width)
+
+
+def _text_size(width):
+    return max(6, width // 22)
+
+
+def _tinted(grey, strength):
+    """Return a film `[H, W, 3]` under colours, the more of them the larger `strength` `[H, W]`."""
+    from matplotlib import colormaps  # here: it takes a while to load
+
+    colours = colormaps[COLOURS](strength)[:, :, :3] * 255
+    share = MOST * np.clip((strength - UNSEEN) / (1 - UNSEEN), 0, 1)[:, :, np.newaxis]
+    return grey * (1 - share) + colours * share
+
+
+def _write_caption(picture, width, text):
+    """Write below a film and its map: text, a warning, and which colour is how much."""
+    size = _text_size(width)
+    top = picture.height - 3 * size
+    draw = ImageDraw.Draw(picture)
+    font = ImageFont.load_default(size)
+    words = {"fill": "black", "font": font}
+    draw.text((size // 2, top + size * 0.2), text, **words)
+    draw.text((size // 2, top + size * 1.6), "Not for clinical use", **words)
+    bar = np.linspace(0, 1, width - size)[np.newaxis].repeat(size, axis=0)
+    # As the colours look on middle grey.
+    ground = np.full((*bar.shape, 3), 128.0)
+    colours = Image.fromarray(_tinted(ground, bar).round().astype(np.uint8))
+    picture.paste(colours, (width + size // 2, top + size // 3))
+    ends = {**words, "anchor": "la"}, {**words, "anchor": "ra"}
+    draw.text((width + size // 2, top + size * 1.6), "speaks least", **ends[0])
+    draw.text((2 * width - size // 2, top + size * 1.6), "speaks most", **ends[1])

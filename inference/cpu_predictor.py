@@ -64,9 +64,7 @@ class CPUPredictor(nn.Layer):
 
     def forward(self, images):
         """Return probabilities float32 `[N, C]`, for images as `CheXNet.forward` takes them."""
-        features = self.features(images)
-        # One at a time: of several, how many there are decides how the head's product is rounded.
-        return paddle.concat([self.classify(features[n : n + 1]) for n in range(len(features))])
+        return self.classify(self.features(images))
 
     def features(self, images):
         """Return the final feature maps, as `CheXNet.features` does."""
@@ -82,7 +80,9 @@ class CPUPredictor(nn.Layer):
 
     def classify(self, features):
         """Return probabilities, as `CheXNet.classify` does: in float32, whatever the precision."""
-        return self.network.classify(features)
+        # One at a time: of several, how many there are decides how the head's product is rounded.
+        each = [self.network.classify(features[n : n + 1]) for n in range(len(features))]
+        return paddle.concat(each)
 
     def class_maps(self, features):
         """Return class activation maps, as `CheXNet.class_maps` does."""

@@ -117,13 +117,14 @@ def _split(read, lists):
     if all(facts["is_reference"] for facts in lists.values()):
         return "reference"
     digests = {
-        "train_val": _names_digest(read["train"][0] + read["val"][0]),
-        "test": _names_digest(read["test"][0]),
+        "train_val": names_digest(read["train"][0] + read["val"][0]),
+        "test": names_digest(read["test"][0]),
     }
     return "official" if digests == OFFICIAL else "own"
 
 
-def _names_digest(names):
+def names_digest(names):
+    """Return the SHA-256 of films' names, sorted, as in `OFFICIAL`."""
     return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
 
 

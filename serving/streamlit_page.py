@@ -81,7 +81,7 @@ def main():
     with picture:
         finding = st.selectbox("Heat map of", order)
         st.image(
-            heat_map(whole, maps[CLASS_NAMES.index(finding)]),
+            heat_map(whole, maps[CLASS_NAMES.index(finding)], finding, of[finding]),
             caption=f"{upload.name}, and where the network looks for {finding}: "
             "the brighter, the more it speaks for the finding",
         )

@@ -3,7 +3,14 @@ import paddle
 import pytest
 from paddle import nn
 
-from inference.activation_maps import TenCropMaps, heat_map, resize_map
+from inference.activation_maps import (
+    KeepingTenCrop,
+    TenCropMaps,
+    caption_height,
+    heat_map,
+    join_crops,
+    resize_map,
+)
 from inference.cpu_predictor import CPUPredictor
 from model import CheXNet, TenCrop, load_weights
 from runtime.files import UserError
@@ -102,22 +109,53 @@ def test_a_map_stretched_to_the_film_keeps_its_values_in_place():
     assert [stretched[0, 0], stretched[0, -1], stretched[-1, 0], stretched[-1, -1]] == [0, 1, 2, 3]
 
 
+def test_where_a_crop_ends_there_is_no_seam():
+    # Crops that disagree as much as they can: without weights their borders are steps of 0.2.
+    ten_crop = TenCrop(nn.Identity(), 224)
+    crop_maps = [paddle.full([1, 1, 7, 7], float(n % 2)) for n in range(10)]
+    joined = join_crops(ten_crop, crop_maps, 256, 256).numpy()[0, 0]
+    assert joined.std() > 0.1
+    assert max(np.abs(np.diff(joined, axis=axis)).max() for axis in (0, 1)) < 0.04
+
+
+def test_maps_kept_in_evaluation_are_those_of_a_second_look(network, films):
+    keeping = KeepingTenCrop(network, 64)
+    with paddle.no_grad():
+        probs = TenCrop(network, 64)(films).numpy()
+        maps = TenCropMaps(network, 64)(films)[1].numpy()
+        found = [keeping(films[n : n + 1]).numpy() for n in range(2)]  # two batches
+    np.testing.assert_allclose(np.concatenate(found), probs, atol=1e-7)
+    for kept, expected in zip(keeping.kept, maps, strict=True):
+        assert kept.shape == (10, 14, 2, 2)
+        crop_maps = [paddle.to_tensor(each[np.newaxis]) for each in kept]
+        joined = join_crops(keeping, crop_maps, 72, 72).numpy()[0]
+        assert np.abs(joined - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
 def test_the_picture_is_the_film_beside_its_map():
-    film = np.random.default_rng(0).integers(0, 256, (40, 48), np.uint8)
-    picture = np.asarray(heat_map(film, np.eye(5)))
-    assert picture.shape == (40, 96, 3)
-    for channel in range(3):
-        np.testing.assert_array_equal(picture[:, :48, channel], film)
-    red_over_blue = picture[:, 48:, 0].astype(int) - picture[:, 48:, 2]
+    film = np.random.default_rng(0).integers(0, 200, (240, 240), np.uint8)
+    picture = np.asarray(heat_map(film, np.eye(5), "Mass", 0.25))
+    assert picture.shape == (240 + caption_height(240), 480, 3)
+    left, right = picture[:240, :240], picture[:240, 240:]
+    np.testing.assert_array_equal(left, film[:, :, np.newaxis].repeat(3, axis=2))
+    red_over_blue = right[:, :, 0].astype(int) - right[:, :, 2]
     assert red_over_blue[0, 0] > 50  # bright on the map: yellow
-    # Nowhere bright, nowhere coloured: the film, dimmed to 70 %.
-    dark = np.asarray(heat_map(film, np.zeros((5, 5))))[:, 48:, 1]
-    np.testing.assert_allclose(dark, film * 0.7, atol=0.51)
+    # Where the map is low the film is as it is, and so it is under a map without any height.
+    np.testing.assert_array_equal(right[:40, -40:], left[:40, -40:])
+    flat = np.asarray(heat_map(film, np.zeros((5, 5)), "Mass", 0.25))
+    np.testing.assert_array_equal(flat[:240, 240:], left)
+    # The line below: black text on white, half of it the same for another film; colours.
+    line = picture[240:].astype(int)
+    assert line[:, :240].min() < 100 and line[:, 240:].max(axis=2).std() > 0
+    other = np.asarray(heat_map(film, np.eye(5), "Mass", 0.75))[240:].astype(int)
+    assert (line[:, :240] != other[:, :240]).any() and (line[:, 240:] == other[:, 240:]).all()
+    saturation = line.max(axis=2) - line.min(axis=2)
+    assert saturation[:, 240:].max() > 100 and saturation[:, :240].max() == 0
 
 
 def test_boxes_are_framed_on_both_halves():
     film = np.zeros((40, 48), np.uint8)
-    picture = np.asarray(heat_map(film, np.zeros((5, 5)), [(10, 5, 20, 15.0)]))
+    picture = np.asarray(heat_map(film, np.zeros((5, 5)), "Mass", 0.5, [(10, 5, 20, 15.0)]))[:40]
     framed = np.zeros((40, 48), bool)
     framed[5:15, 10:20] = True
     framed[6:14, 11:19] = False

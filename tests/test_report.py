@@ -1,5 +1,8 @@
 """The report of a real evaluation, of phantoms, in a real browser."""
 
+import base64
+import csv
+import io
 import json
 import re
 import xml.etree.ElementTree
@@ -10,15 +13,17 @@ from conftest import requests_of, tree
 from PIL import Image
 
 from dataset import CLASS_NAMES, LabelList, read_label_list
-from evaluation.heat_maps import Example, choose_examples
+from evaluation.data_source import describe_data
+from evaluation.heat_maps import Example, choose_examples, rank
 from evaluation.measures import measure
 from evaluation.report_page import write_report
+from runtime.files import UserError
 
 pytestmark = pytest.mark.slow
 
 SMALL = ["--resize", 72, "--crop-size", 64, "--batch-size", 8, "--bootstrap", 20]
 KINDS = ("age", "sex", "sex_and_age", "view")
-BY_CLASS = ["auroc", "net_benefit", "precision_recall", "reliability", "roc"]
+BY_CLASS = ["auroc", "average_precision", "net_benefit", "precision_recall", "reliability", "roc"]
 BY_CLASS += [f"subgroups_{kind}" for kind in KINDS]
 
 
@@ -100,7 +105,7 @@ def test_every_figure_is_a_png_and_an_svg(report):
 
 def test_the_page_in_a_browser(report, browser):
     page = report[0] / "report.html"
-    assert not re.search(r"(src|href)=[\"'](?!data:)", page.read_text())
+    assert not re.search(r"(src|href)=[\"'](?!data:|#)", page.read_text())
     requests_of(browser), browser.get_log("browser")  # forget what was before
     browser.get(page.as_uri())
     assert browser.get_log("browser") == []
@@ -111,16 +116,55 @@ def test_the_page_in_a_browser(report, browser):
     pictures = browser.execute_script(
         "return [...document.images].map(i => [i.naturalWidth, i.alt, i.src.slice(0, 30)])"
     )
-    assert len(pictures) >= 1 + 3 * 14 + 14
+    assert len(pictures) >= 2 + 4 * 14
     assert all(width > 0 and alt for width, alt, _ in pictures)
     text = browser.execute_script("return document.body.innerText")
     for part in ("Not for clinical use", "By sex, age and view", "against radiologists' boxes"):
         assert part in text
-    assert "Confidently wrong" in text and "At thresholds chosen on validation films" in text
-    boxed = re.findall(
-        r"for (\w+), with a radiologist's box", "\n".join(alt for _, alt, _ in pictures)
+    assert "At thresholds chosen on validation films" in text
+    assert "None: at crops of 64 pixels a map has 2 x 2 values, too few to say where" in text
+    # What it says of the films is what their folder says, and nothing else.
+    assert "The films: synthetic chest phantoms, drawn by demo/phantoms.py" in text
+    assert not re.search("NIH|ChestX-ray14|published", text)
+    assert "published" not in (report[0] / "figures" / "auroc.svg").read_text()
+    # Every entry of the contents is there, and all sections of the page are in them.
+    linked = browser.execute_script(
+        "return [...document.querySelectorAll('nav a')].map(a => a.getAttribute('href').slice(1))"
     )
-    assert set(boxed) == {"Infiltration", "Mass"} and "Boxed: of each class" in text
+    assert linked == browser.execute_script(
+        "return [...document.querySelectorAll('h2')].map(h => h.id)"
+    )
+
+
+def test_a_table_as_csv(report, browser):
+    browser.get((report[0] / "report.html").as_uri())
+    text = browser.execute_script("return csv(document.querySelector('table'))")
+    header, *rows = csv.reader(io.StringIO(text))
+    assert header[:6] == [
+        *("Class", "Positive films", "Prevalence"),
+        *("AUROC", "AUROC low", "AUROC high"),
+    ]
+    assert [row[0] for row in rows] == [*CLASS_NAMES, "Mean"]
+    metrics = json.loads((report[0] / "metrics.json").read_text())
+    bounds = [metrics["auroc_mean"], *metrics["auroc_mean_95_percent"]]
+    assert rows[-1][3:6] == [f"{value:.4f}" for value in bounds]
+    buttons = browser.find_elements("css selector", "button.save")
+    assert len(buttons) == len(browser.find_elements("css selector", "table"))
+
+
+def test_a_print_on_a4_cuts_nothing_off(report, browser):
+    width = 703  # 210 mm less two margins of 12 mm, at 96 pixels an inch
+    metrics = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    browser.get((report[0] / "report.html").as_uri())
+    widest = "return Math.max(...[...document.querySelectorAll('*')].map(e => e.scrollWidth))"
+    assert browser.execute_script(widest) <= width
+    assert not browser.find_element("css selector", "nav").is_displayed()
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    printed = browser.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})["data"]
+    assert base64.b64decode(printed).startswith(b"%PDF")
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -138,7 +182,7 @@ def test_a_click_on_a_heading_sorts(report, browser):
 
     def column(number):
         cells = table.find_elements("css selector", f"tbody td:nth-child({number})")
-        return [cell.get_property("textContent") for cell in cells]
+        return [cell.get_property("textContent").split()[0] for cell in cells]
 
     metrics = json.loads((report[0] / "metrics.json").read_text())
     values = [metrics["auroc"][name] for name in CLASS_NAMES]
@@ -146,28 +190,71 @@ def test_a_click_on_a_heading_sorts(report, browser):
     undefined = ["nan"] * values.count(None)
     assert undefined and len(shown) > 2  # of 12 films
     assert column(1) == list(CLASS_NAMES)
-    classes, _, auroc = table.find_elements("css selector", "th button")[:3]
+    classes, _, _, auroc = table.find_elements("css selector", "th button")[:4]
     auroc.click()
-    assert column(3) == shown[::-1] + undefined
+    assert column(4) == shown[::-1] + undefined
     assert column(1) != list(CLASS_NAMES)
     auroc.click()
-    assert column(3) == shown + undefined  # nan last either way
+    assert column(4) == shown + undefined  # nan last either way
     classes.send_keys("\n")  # by keyboard
     assert column(1) == sorted(CLASS_NAMES, key=str.lower)
     sorted_by = table.find_elements("css selector", "th[aria-sort]")
     assert [heading.text.split()[0] for heading in sorted_by] == ["Class"]
 
 
-def test_examples_are_the_likeliest_of_their_kind():
+def test_examples_are_the_likeliest_films_that_are_left():
     labels = np.zeros((4, 14), np.uint8)
     labels[[0, 1], 0] = 1
     labels[:, 1] = 1
     probs = np.tile(np.array([[0.1], [0.4], [0.3], [0.2]]), 14)
     chosen = choose_examples(labels, probs, [(3, 1), (2, 1), (0, 5)])
-    # The second class has no film without it, the others none with it.
-    assert chosen[:2] == [("right", 1, 0), ("right", 1, 1)]
-    assert chosen[2:4] == [("wrong", 2, 0), ("wrong", 1, 2)]
-    assert chosen[2 + 13 :] == [("boxed", 2, 1), ("boxed", 0, 5)]
+    # The class with fewer films chooses first; nobody has the other twelve.
+    assert chosen[:2] == [("with", 1, 0), ("with", 2, 1)]
+    # Four films for 13 classes: the first class has two films to choose from, and is the first.
+    assert chosen[2:6] == [("without", n, c) for n, c in ((1, 2), (2, 0), (3, 3), (0, 4))]
+    assert chosen[6:] == [("boxed", 2, 1), ("boxed", 0, 5)]
+    assert [rank(probs, film, 0) for film in range(4)] == [4, 1, 2, 3]
+
+
+@pytest.mark.parametrize("known", ["NIH", "reference"])
+def test_published_figures_are_beside_the_same_films_alone(tmp_path, known):
+    rng = np.random.default_rng(0)
+    labels, probs = rng.integers(0, 2, (9, 14), np.uint8), rng.random((9, 14))
+    names = [f"{n:08}_000.png" for n in range(9)]
+    metrics = measure(names, labels, probs, resamples=0)
+    metrics["data"] = {"source": None, "list": known}
+    film, activation = np.zeros((32, 32), np.uint8), np.eye(4)
+    examples = [Example("boxed", 3, 4, film, activation, [(1, 2, 8, 9)])]
+    write_report(tmp_path, metrics, names, labels, probs, examples)
+    text = (tmp_path / "report.html").read_text()
+    svg = (tmp_path / "figures" / "auroc.svg").read_text()
+    assert ("0.848</td>" in text) == ("Yao" in text) == (known == "reference")
+    assert ("CheXNet (published)" in svg) == (known == "reference")
+    assert "NIH Clinical Center" in text
+    place = (-probs[:, 4]).argsort().tolist().index(3) + 1
+    assert f"<strong>Mass</strong>, probability {probs[3, 4]:.3f}, rank {place} of 9" in text
+    assert "for Mass, with a radiologist's box" in text
+
+
+def test_what_is_known_of_a_list(tmp_path, shared):
+    reference = shared / "labels" / "test_list.txt"
+    assert describe_data(reference, tmp_path) == {"source": None, "list": "reference"}
+    text = reference.read_text()
+    changed = tmp_path / "test_list.txt"
+    changed.write_text(text[:-1] + "10"[int(text[-1])])
+    assert describe_data(changed, tmp_path) == {"source": None, "list": None}
+    # NIH's own: what its training list leaves out.
+    theirs = set((shared / "labels" / "official_train_val_list.txt").read_text().split())
+    lines = [(shared / "labels" / f"{part}_list.txt").read_text() for part in ("train", "val")]
+    lines = [line for line in "\n".join([*lines, text]).splitlines() if line]
+    changed.write_text("\n".join(line for line in lines if line.split()[0] not in theirs))
+    assert describe_data(changed, tmp_path) == {"source": None, "list": "NIH"}
+    # A folder's own words are taken at them.
+    (tmp_path / "SOURCE.txt").write_text("films of\n our own")
+    assert describe_data(reference, tmp_path) == {"source": "films of our own", "list": None}
+    (tmp_path / "SOURCE.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match=r"SOURCE\.txt: want up to 1000 characters of text"):
+        describe_data(reference, tmp_path)
 
 
 def test_names_cannot_bring_markup_into_the_page(tmp_path):
@@ -176,7 +263,7 @@ def test_names_cannot_bring_markup_into_the_page(tmp_path):
     probs = rng.random((9, 14))
     names = [f"<img src=x onerror=alert({n})>_0.png" for n in range(9)]
     metrics = measure(names, labels, probs, resamples=0)  # each its own patient
-    example = Example("right", 0, 0, np.zeros((32, 32), np.uint8), np.eye(4), [])
+    example = Example("with", 0, 0, np.zeros((32, 32), np.uint8), np.eye(4), [])
     write_report(tmp_path, metrics, LabelList(names, labels, names), probs, [example])
     text = (tmp_path / "report.html").read_text()
     assert "&lt;img src=x onerror=alert(0)&gt;" in text and "<img src=x" not in text
