@@ -283,7 +283,7 @@ def test_what_is_printed_and_drawn(some, tmp_path, capsys):
     assert "over 13 of 14 classes" in printed and "undefined: no negatives" in printed
     chosen = choose_examples(labels, probs, [])
     assert len(chosen) == 26 and all(
-        labels[film, c] == (kind == "right") for kind, film, c in chosen
+        labels[film, c] == (kind == "with") for kind, film, c in chosen
     )
     listed = LabelList([f"ward/{n}.png" for n in range(400)], labels, list(map(str, patients)))
     write_report(tmp_path, figures, listed, probs, [])

@@ -225,7 +225,7 @@ def test_published_figures_are_beside_the_same_films_alone(tmp_path, known):
     metrics["data"] = {"source": None, "list": known}
     film, activation = np.zeros((32, 32), np.uint8), np.eye(4)
     examples = [Example("boxed", 3, 4, film, activation, [(1, 2, 8, 9)])]
-    write_report(tmp_path, metrics, names, labels, probs, examples)
+    write_report(tmp_path, metrics, LabelList(names, labels, names), probs, examples)
     text = (tmp_path / "report.html").read_text()
     svg = (tmp_path / "figures" / "auroc.svg").read_text()
     assert ("0.848</td>" in text) == ("Yao" in text) == (known == "reference")
