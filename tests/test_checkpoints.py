@@ -149,7 +149,7 @@ def test_signals_that_follow_at_once_change_nothing_and_a_later_one_ends_the_pro
     code = (
         "import time\n"
         "from training import checkpoints\n"
-        "checkpoints.SAME_WISH = 1.0\n"
+        "checkpoints.SAME_WISH = 2.0\n"
         "callback = checkpoints.Checkpoints(None, None, None, None, None)\n"
         "callback.on_train_begin()\n"
         "print('ready', flush=True)\n"

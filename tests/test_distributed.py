@@ -156,7 +156,7 @@ def read_until(process, beginning):
 
     The launcher itself repeats the rank's lines seconds later, when a short run may be over.
     """
-    deadline, text = time.monotonic() + 120, ""
+    deadline, text = time.monotonic() + 300, ""
     while not any(line.startswith(beginning) for line in text.splitlines()):
         assert process.poll() is None and time.monotonic() < deadline, text
         time.sleep(0.02)
@@ -227,7 +227,7 @@ def test_two_ranks_that_are_stopped_in_all_ways_end_as_if_nothing_had_been(
     read_until(job, "Epoch 2/2")
     read_until(job, "step 3/6")
     os.kill(ranks_of(job)[1], signal.SIGKILL)
-    job.communicate(timeout=60)
+    job.communicate(timeout=300)
     assert job.returncode != 0
     # The launcher dies, by which its ranks hear nothing; Paddle's older one so does at SIGTERM.
     job = launch("train.py", *words, ranks=ONE_MACHINE)
@@ -243,7 +243,7 @@ def test_two_ranks_that_are_stopped_in_all_ways_end_as_if_nothing_had_been(
 
 def wait_for_the_end(number):
     """Wait until a process that is not our child has ended."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         while "Z" not in pathlib.Path(f"/proc/{number}/stat").read_text().rpartition(")")[2]:
             assert time.monotonic() < deadline
@@ -252,7 +252,7 @@ def wait_for_the_end(number):
 
 def saved(job, folder, name):
     """Wait for the end of a job that SIGTERM stopped: it has said what it saved, and no more."""
-    output, _ = job.communicate(timeout=60)
+    output, _ = job.communicate(timeout=300)
     # Its own status, or its ranks': the launcher may miss the SystemExit of its signal handler.
     assert job.returncode in (signal.SIGTERM, 128 + signal.SIGTERM), output
     logs = [(folder / "ranks" / f"workerlog.{rank}").read_text() for rank in (0, 1)]
@@ -286,14 +286,14 @@ def test_two_machines_train_as_one_also_when_one_of_them_dies(
     first, second = machines("train.py", *words)
     read_until(first, "step 1/6")
     second.send_signal(signal.SIGTERM)
-    output, _ = first.communicate(timeout=60)
+    output, _ = first.communicate(timeout=300)
     assert f"SIGTERM: saved {tmp_path}/save/epoch_1" in output
-    second.communicate(timeout=60)
+    second.communicate(timeout=300)
     first, second = machines("train.py", *words)
     read_until(first, "Epoch 2/2")
     for number in descendants(second):
         kill(number, signal.SIGKILL)
-    first.communicate(timeout=60)
+    first.communicate(timeout=300)
     assert first.returncode != 0
     for machine in machines("train.py", *words):
         finish(machine)
@@ -326,7 +326,7 @@ def test_machines_that_see_other_checkpoints_do_not_train(
     before = {name: (uninterrupted / name).stat().st_mtime_ns for name in tree(uninterrupted)}
     words = ["--data-dir", phantoms, *TRAIN, "--log-dir", tmp_path / "logs", "--resume"]
     for machine in machines("train.py", *words, own_words=own):
-        output, _ = machine.communicate(timeout=60)
+        output, _ = machine.communicate(timeout=300)
         assert machine.returncode != 0
         assert (
             "want the same last checkpoint on all ranks, got epoch_2 on rank 0 and none on rank 1"
@@ -338,7 +338,7 @@ def test_machines_that_see_other_checkpoints_do_not_train(
 def test_a_nan_on_another_rank_reaches_no_checkpoint(launch, phantoms, tmp_path):
     words = [*folders(phantoms, tmp_path), *TRAIN, "--save-steps", 1]
     job = launch("tests/fit_nan_on_one_rank.py", *words, ranks=ONE_MACHINE)
-    job.communicate(timeout=60)
+    job.communicate(timeout=300)
     assert job.returncode != 0
     (last,) = (tmp_path / "save").glob("epoch_*")
     assert last.name == "epoch_1_step_2"
@@ -361,7 +361,7 @@ def test_one_rank_writes_and_a_rank_that_dies_ends_the_job(launch, phantoms, tmp
     assert len(ranks) == 2
     os.kill(ranks[1], signal.SIGKILL)
     killed = time.monotonic()
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert process.returncode != 0
     print(f"over after {time.monotonic() - killed:.0f} s")
     assert ranks_of(process) == []
@@ -379,7 +379,7 @@ def test_a_broken_film_in_one_rank_s_share_ends_the_job_with_its_name(
     process = launch(
         "eval.py", "--data-dir", data, "--weights", random_weights, *SMALL, "--batch-size", 3
     )
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert process.returncode != 0
     logs = "".join(path.read_text() for path in (tmp_path / "ranks").glob("workerlog.*"))
     assert f"error: {data}" in logs and name in logs

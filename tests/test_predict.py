@@ -127,7 +127,7 @@ def served(*words):
     )
     url = f"http://127.0.0.1:{port}/"
     try:
-        for _ in range(600):
+        for _ in range(3000):
             assert process.poll() is None, process.stdout.read()
             with contextlib.suppress(OSError):
                 urllib.request.urlopen(f"{url}_stcore/health").read()
@@ -136,10 +136,10 @@ def served(*words):
         yield url, process
     finally:
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
+        process.communicate(timeout=300)
 
 
-def wait_for(found, seconds=90):
+def wait_for(found, seconds=300):
     """Ask until something is found, and return it."""
     end = time.monotonic() + seconds
     while not (result := found()) and time.monotonic() < end:

@@ -114,7 +114,7 @@ def test_a_run_that_was_killed_goes_on_where_it_stood(forked, phantoms, tmp_path
     command = [sys.executable, ROOT / "prepare_data.py", "cache", "--data-dir", data]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     note = data / CACHE / "progress.json"
-    for _ in range(1200):
+    for _ in range(6000):
         if note.exists() or process.poll() is not None:
             break
         time.sleep(0.05)

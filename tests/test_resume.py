@@ -145,7 +145,7 @@ def test_a_run_whose_processes_are_asked_to_stop_saves_and_says_how_to_go_on(
         os.killpg(process.pid, number)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(0.2)
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=300)
     assert process.returncode == 128 + number and "Traceback" not in errors, errors
     last = output.splitlines()[-1]
     assert last.startswith(f"{number.name}: saved {save}/epoch_1")
