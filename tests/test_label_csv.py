@@ -29,7 +29,7 @@ from metrics import (
     resample_patients,
 )
 from model import LogLoss, read_weights
-from nih.data_check import sorted_films
+from nih.data_check import check, sorted_films
 from nih.film_cache import write_cache
 from runtime.files import UserError
 
@@ -136,6 +136,18 @@ def test_films_of_one_name_in_two_folders_are_two_films(phantoms, tmp_path):
     assert ChestXray14(data, path, resize=64).source == f"the cache {data / 'cache_64'}"
 
 
+def test_a_release_of_nih_s_labels_is_known_by_the_labels_that_are(tmp_path):
+    (tmp_path / "labels").mkdir()
+    header = "Image Index,Finding Labels,Patient Age,Patient Gender,View Position\n"
+    table = header + "00000001_000.png,Mass|Hernia,50,F,PA\n00000002_000.png,No Finding,9,M,AP\n"
+    write_csv(tmp_path / "labels" / "Data_Entry_2017_v2020.csv", table)
+    for cells, release in ((",1", "2020"), ("1,-1", "2020"), ("0,", "neither")):
+        text = f"Image Index,Mass,Hernia\n00000001_000.png,{cells}\n00000002_000.png,,0\n"
+        path = write_csv(tmp_path / "own.csv", text)
+        found = check(tmp_path, {"test": path}, workers=0)
+        assert found["label_release"].startswith(release) and found["split"] == "own"
+
+
 def test_the_loss_is_pytorch_s_on_the_known_labels_and_so_are_its_gradients():
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
@@ -200,7 +212,7 @@ def known_of(some, c):
 
 
 def test_figures_are_those_of_the_films_that_have_the_label(some):
-    labels, probs, patients = some
+    labels, probs, _ = some
     thresholds = choose_thresholds(labels, probs)
     metric = AUROC(CLASS_NAMES)
     for batch in range(0, 400, 32):
@@ -212,8 +224,9 @@ def test_figures_are_those_of_the_films_that_have_the_label(some):
         assert auroc(labels, probs)[c] == running[c] == auroc(own_labels, own_probs)
         assert average_precision(labels, probs)[c] == average_precision(own_labels, own_probs)
         assert brier_score(labels, probs)[c] == pytest.approx(brier_score(*column)[0])
-        assert expected_calibration_error(labels, probs, equal_mass)[c] == (
-            expected_calibration_error(*column, equal_mass)[0]
+        assert (
+            expected_calibration_error(labels, probs, equal_mass)[c]
+            == (expected_calibration_error(*column, equal_mass)[0])
         )
         assert thresholds[c] == choose_thresholds(*column)[0]
         ours, theirs = rates(labels, probs, thresholds), rates(*column, thresholds[[c]])
@@ -237,7 +250,9 @@ def test_intervals_are_of_known_labels_in_resamples_of_all_patients(some):
         films = np.repeat(np.arange(400), row)
         expected["auroc"].append(auroc(labels[films], probs[films]))
         expected["average_precision"].append(average_precision(labels[films], probs[films]))
-        expected["specificity"].append(rates(labels[films], probs[films], thresholds)["specificity"])
+        expected["specificity"].append(
+            rates(labels[films], probs[films], thresholds)["specificity"]
+        )
     drawn = bootstrap(labels, probs, patients, 20, 3)
     for figure, values in drawn.items():
         np.testing.assert_allclose(values, expected[figure], atol=1e-12)

@@ -9,7 +9,7 @@ import pytest
 from conftest import requests_of, tree
 from PIL import Image
 
-from dataset import CLASS_NAMES, read_label_list
+from dataset import CLASS_NAMES, LabelList, read_label_list
 from evaluation.heat_maps import Example, choose_examples
 from evaluation.measures import measure
 from evaluation.report_page import write_report
