@@ -261,8 +261,7 @@ def read_film(path, resize=256, name=None, reading=AS_STORED):
         ) from None
     except UserError:
         raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        # PIL tells a truncated or foreign file by any of these.
+    except Exception as error:  # PIL tells a truncated or foreign file by nearly any type
         raise UserError(
             f"{name}: want a complete PNG, JPEG or TIFF film, got a file that does not decode "
             f"({first_line(error)}); download it again"

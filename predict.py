@@ -14,7 +14,6 @@ from runtime import command_line
 from runtime.command_line import natural_int, positive_int
 
 EXAMPLES = """\
-  python predict.py film.png --weights save/best_model.pdparams --classes Effusion,Mass
   python predict.py folder --top 0 --keep-going --weights save/best_model.pdparams
   python predict.py --serve --weights save/best_model.pdparams    # a page on 127.0.0.1:8501
 """
@@ -145,7 +144,10 @@ def main(args):
                     (folder, name, paths[name], reading(args), wanted(rows[n], maps[n], args))
                     for n, name in enumerate(names)
                 ]
-                boxes += [box for found in pool.map(draw_pictures, jobs) for box in found]
+                for found in in_order(pool, draw_pictures, jobs, len(jobs)):
+                    if isinstance(found, UserError):
+                        raise found
+                    boxes += found
             bar.update(len(names))
         write_tables(folder, probs, boxes, failed)
     table = os.path.join(args.output_dir, "predictions.csv")

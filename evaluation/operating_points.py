@@ -190,3 +190,29 @@ def rates_of(counts):
             "precision": right / called,
             "f1": 2 * right / (called + positive),
         }
+
+
+def net_benefit(labels, probs, thresholds):
+    """Return what calling films from a threshold on is worth: true positives, less false alarms.
+
+    Per film; a false alarm costs threshold / (1 - threshold) of what a found one gains, as whoever
+    chooses that threshold says. A. J. Vickers, E. B. Elkin, Medical Decision Making 26 (2006) 565.
+
+    Args:
+        labels, probs: `[N]`; probabilities as `rates` compares them.
+        thresholds: `[T]`, above 0 and below 1.
+
+    Returns:
+        of_probs: float64 `[T]`, of calling what reaches the threshold.
+        of_all: float64 `[T]`, of calling every film. Calling none is worth 0.
+    """
+    positive = np.asarray(labels).astype(bool)
+    probs, thresholds = np.asarray(probs, np.float64), np.asarray(thresholds, np.float64)
+    cost = thresholds / (1 - thresholds)
+
+    def called(films):
+        return len(films) - np.searchsorted(np.sort(films), thresholds)
+
+    found, alarms = called(probs[positive]), called(probs[~positive])
+    prevalence = positive.mean()
+    return (found - alarms * cost) / len(probs), prevalence - (1 - prevalence) * cost

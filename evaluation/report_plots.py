@@ -1,4 +1,4 @@
-"""The figures of the report page: AUROCs, ROC, precision-recall and reliability curves."""
+"""The figures of the report page: AUROCs, and four kinds of curves of each class."""
 
 import io
 import math
@@ -11,6 +11,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from dataset import CLASS_NAMES
 from evaluation.calibration import equal_mass, reliability_curve, share_intervals
+from evaluation.operating_points import net_benefit
 from metrics import PUBLISHED, known_rows
 
 # Of the palette of Okabe and Ito, told apart by the colour-blind; shapes differ as well.
@@ -24,10 +25,12 @@ STYLE = {
 }
 POINTS = 200  # of a curve that are drawn, at most: more cannot be seen at this size
 LOW = 0.2  # logarithmic axes where no bin has a higher mean probability
+SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 KINDS = {
     "roc": "ROC curves",
     "precision_recall": "Precision and recall",
     "reliability": "Reliability",
+    "net_benefit": "Net benefit",
 }
 
 
@@ -165,16 +168,35 @@ def _draw_reliability(axes, metrics, c, labels, probs, patients):
     axes.set_title(f"{name}\ncalibration error {number_text(error, 4)}", fontsize=8, y=1.0)
 
 
+def _draw_net_benefit(axes, metrics, c, labels, probs, _patients):
+    thresholds = np.geomspace(0.01, 0.5, 60)
+    of_probs, of_all = net_benefit(labels, probs, thresholds)
+    prevalence = labels.mean()
+    top = prevalence or 0.001
+    axes.axhline(0, linestyle=":", color=CHANCE, linewidth=1)
+    axes.plot(thresholds, of_all, "--", color=THEIRS, linewidth=1)
+    axes.plot(thresholds, of_probs, color=OURS)
+    # In the title, not beside the axis: small numbers need that room.
+    title = f"{CLASS_NAMES[c]}\nnet benefit, prevalence {prevalence:.3g}"
+    axes.set_title(title, fontsize=8, y=1.0)
+    axes.set(xlabel="threshold probability", xscale="log")
+    axes.set(xlim=(0.01, 0.5), ylim=(-0.3 * top, 1.05 * top))
+    axes.set_xticks([0.01, 0.05, 0.1, 0.5], ["0.01", "0.05", "0.1", "0.5"])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_yticks([0, top], ["0", f"{top:.2g}"])
+
+
 _DRAW = {
     "roc": _draw_roc,
     "precision_recall": _draw_precision_recall,
     "reliability": _draw_reliability,
+    "net_benefit": _draw_net_benefit,
 }
 
 
 def _square(axes, side, x, y):
     axes.set(xlim=(0, side), ylim=(0, side * 1.02), aspect="equal", xlabel=x, ylabel=y)
-    # Three ticks, not six, and a title at a given height: 126 panels are drawn in 2/3 of the time.
+    # Three ticks, not six, and a title at a given height: all panels are drawn in 2/3 of the time.
     ticks = [0, side / 2, side]
     axes.set_xticks(ticks)
     axes.set_yticks(ticks)
@@ -184,9 +206,10 @@ def _log_square(axes, least, most, x, y):
     axes.set(xscale="log", yscale="log", xlabel=x, ylabel=y)
     axes.set(xlim=(least, most), ylim=(least, most), aspect="equal")
     decades = range(math.ceil(math.log10(least)), math.floor(math.log10(most)) + 1)
-    ticks = [10.0**n for n in decades][:: math.ceil(len(decades) / 4)]
+    decades = decades[:: math.ceil(len(decades) / 4)]
+    names = ["10" + str(n).translate(SUPERSCRIPT) for n in decades]  # short, for a small panel
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.set_ticks([10.0**n for n in decades], names)
         axis.set_minor_locator(NullLocator())
 
 

@@ -54,7 +54,7 @@ def _panel(metrics, kind, rate):
 
 
 def _height(groups):
-    return 2.9 + 0.3 * len(groups)
+    return max(4, 2.9 + 0.3 * len(groups))
 
 
 def _top(groups):

@@ -95,13 +95,18 @@ def heat_map(film, activation, boxes=()):
     height, width = film.shape
     activation = resize_map(np.asarray(activation, np.float32), width, height)
     low, high = activation.min(), activation.max()
-    strength = (activation - low) / (high - low) if high > low else np.zeros_like(activation)
-    colours = colormaps[COLOURS](strength)[:, :, :3] * 255
-    # The more it counts, the more of its colour; the film is dimmed, or its white would drown it.
-    share = 0.8 * strength[:, :, np.newaxis]
-    grey = np.repeat(film[:, :, np.newaxis], 3, axis=2)
-    both = np.concatenate([grey, 0.7 * grey * (1 - share) + colours * share], axis=1)
-    picture = Image.fromarray(both.round().astype(np.uint8))
+    both = np.empty((height, 2 * width, 3), np.uint8)
+    both[:, :width] = film[:, :, np.newaxis]
+    for top in range(0, height, 256):  # not at once: a pixel takes a hundred bytes on the way
+        rows = slice(top, top + 256)
+        strength = activation[rows] - low
+        strength = strength / (high - low) if high > low else strength
+        colours = colormaps[COLOURS](strength)[:, :, :3] * 255
+        # The more it counts, the more of its colour; the film is dimmed, or its white drowns it.
+        share = 0.8 * strength[:, :, np.newaxis]
+        mixed = 0.7 * film[rows, :, np.newaxis] * (1 - share) + colours * share
+        both[rows, width:] = mixed.round()
+    picture = Image.fromarray(both)
     draw = ImageDraw.Draw(picture)
     for left, top, right, bottom in boxes:
         for shift in (0, width):

@@ -159,7 +159,7 @@ def in_order(pool, function, jobs, ahead):
         UserError: a process was killed.
     """
 
-    def outcome(job, future):
+    def outcome(future):
         try:
             return future.result()
         except UserError as error:
@@ -167,16 +167,16 @@ def in_order(pool, function, jobs, ahead):
         except concurrent.futures.process.BrokenProcessPool:
             raise UserError(
                 "--num-workers: want processes that read films, got one that was killed, perhaps "
-                f"for its memory, at {job} or soon after; give fewer, or 0"
+                "for the memory that it took; give fewer, or 0"
             ) from None
 
     waiting = collections.deque()
     for job in jobs:
-        waiting.append((job, pool.submit(function, job)))
+        waiting.append(pool.submit(function, job))
         if len(waiting) > ahead:
-            yield outcome(*waiting.popleft())
+            yield outcome(waiting.popleft())
     while waiting:
-        yield outcome(*waiting.popleft())
+        yield outcome(waiting.popleft())
 
 
 def _begin_worker(parent, worker):

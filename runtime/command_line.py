@@ -8,6 +8,7 @@ import contextlib
 import difflib
 import importlib.util
 import os
+import signal
 import sys
 
 from runtime import environment  # before Paddle
@@ -285,8 +286,11 @@ def run(function, *arguments):
     """Call a script's function and return its result; turn a user's mistake into one error line.
 
     A `UserError`, or an error of the file system, ends the process with status 2 and one `error:`
-    line on stderr.
+    line on stderr. SIGTERM ends it at once, unless the function says otherwise.
     """
+    # Paddle's own handler prints a C++ trace, for which it allocates memory: where the signal has
+    # interrupted an allocation, the process hangs.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         return function(*arguments)
     except UserError as error:

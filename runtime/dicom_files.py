@@ -4,7 +4,9 @@ Nothing in a file but its pixels and what says how to show them is read, and no 
 reaches a message: a DICOM file says whose film it is.
 """
 
+import collections.abc
 import contextlib
+import importlib.util
 import logging
 import struct
 import warnings
@@ -26,7 +28,9 @@ ELEMENTS = (
     *("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept"),
     *("VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction"),
 )
-DEFLATED, RUN_LENGTHS = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.5"  # transfer syntaxes
+# Transfer syntaxes that need something of their own.
+DEFLATED, RUN_LENGTHS = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.5"
+JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 DEFLATED_LIMIT = 1 << 29  # bytes: twice what a film of 10,000 x 10,000 pixels of 16 bits takes
 
 
@@ -173,9 +177,14 @@ def _decoder(header, name):
     shown = f"transfer syntax {syntax.name}" if syntax.name != syntax else "a private one"
     with contextlib.suppress(NotImplementedError):
         decoder = get_decoder(syntax)
-        if decoder.is_available:
+        is_available, packages = decoder.is_available, "python-gdcm"
+        if "High-Throughput" in shown:
+            packages = "pylibjpeg pylibjpeg-openjpeg"
+        elif syntax == JPEG_EXTENDED and header.BitsStored > 8:  # the others decode 8 bits of it
+            is_available = importlib.util.find_spec("libjpeg") is not None
+            packages = "pylibjpeg pylibjpeg-libjpeg"
+        if is_available:
             return decoder
-        packages = "pylibjpeg pylibjpeg-openjpeg" if "High-Throughput" in shown else "python-gdcm"
         raise UserError(
             f"{name}: want a package that decodes its pixels, got none for {shown}; "
             f"pip install {packages}"
@@ -201,25 +210,27 @@ def _table(header, name, window):
         shares = apply_voi(np.rint(values).astype(np.int64), header)
         shares = shares / (2 ** luts[0].LUTDescriptor[2] - 1)
     elif center is not None and width is not None:
-        if not width >= (1 if function == "LINEAR" else 1e-6):
+        least = 1 if function == "LINEAR" else 1e-6
+        if not np.isfinite([center, width]).all() or width < least:
             raise UserError(
-                f"{name}: want a window that is wider than nothing, got none; give --window"
+                f"{name}: want a window of finite numbers, wider than nothing, got another; "
+                "give --window"
             )
         shares = apply_window(values, center, width, function)
     else:
         low, high = values.min(), values.max()
         shares = (values - low) / (high - low)
     if not np.isfinite(shares).all():
-        raise UserError(f"{name}: want a window of finite numbers, got others; give --window")
+        raise UserError(f"{name}: want grey values that differ, got others; give --window")
     turned = header.PhotometricInterpretation == "MONOCHROME1"
     return eight_bits(1 - shares if turned else shares), first
 
 
 def _first(value):
     """Return the first of what may be several numbers: a file may offer several windows."""
-    if value is None or isinstance(value, (str, bytes)):
-        return None
-    return float(next(iter(value), None) if hasattr(value, "__iter__") else value)
+    if isinstance(value, collections.abc.MutableSequence):
+        value = value[0] if value else None
+    return None if value in (None, "") else float(value)
 
 
 def _refuse_other_size(film, name):

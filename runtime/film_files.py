@@ -21,6 +21,8 @@ FILM_EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
 
 # Of pictures that are larger than PIL expects; `SIDES` is the limit here.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# Of a broken TIFF file, which then does not decode.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 class Reading(NamedTuple):

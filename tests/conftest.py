@@ -10,6 +10,7 @@ import tempfile
 import threading
 
 import pytest
+from filelock import FileLock
 from forked import Server
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -27,6 +28,29 @@ os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "-1")
 from runtime import environment  # noqa: F401  (before Paddle)
 
 SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory):
+    """A folder that all workers of pytest-xdist look into: `once("phantoms", make)` -> its path.
+
+    The first that asks has it filled by `make(folder)`; the others wait. Nobody may change it.
+    """
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+    def folder_of(name, make):
+        folder, done = root / "once" / name, root / "once" / f"{name}.done"
+        folder.parent.mkdir(exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of one that failed
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return folder_of
 
 
 @pytest.fixture(scope="session")
@@ -54,8 +78,11 @@ def script():
 
 
 @pytest.fixture(scope="session")
-def forked():
+def forked(script):
     """As `script`, but the process has Paddle from the start: a second less (forked.py)."""
+    if sys.platform != "linux":  # elsewhere there is no fork, or none that system libraries bear
+        yield script
+        return
     server = Server()
     yield lambda name, *words, **options: server.run([name, *map(str, words)], **options)
     server.close()
@@ -203,46 +230,54 @@ def fails(script, forked):
 
 
 @pytest.fixture(scope="session")
-def phantoms(script, tmp_path_factory):
+def phantoms(script, once):
     """A data folder of 24 training, 8 validation and 12 test phantoms."""
-    folder = tmp_path_factory.mktemp("phantoms")
-    result = script(
-        "demo/phantoms.py", "--output-dir", folder, "--train", 24, "--val", 8, "--test", 12
-    )
-    assert result.returncode == 0, result.stderr
-    return folder
+
+    def draw(folder):
+        counts = ["--train", 24, "--val", 8, "--test", 12]
+        result = script("demo/phantoms.py", "--output-dir", folder, *counts)
+        assert result.returncode == 0, result.stderr
+
+    return once("phantoms", draw)
 
 
 @pytest.fixture(scope="session")
-def random_weights(tmp_path_factory):
+def random_weights(once):
     """A .pdparams file of a network that has learnt nothing."""
-    import paddle
 
-    from model import CheXNet, save_state
+    def save(folder):
+        import paddle
 
-    paddle.seed(3)
-    path = tmp_path_factory.mktemp("weights") / "random.pdparams"
-    save_state(CheXNet().state_dict(), str(path))
-    return path
+        from model import CheXNet, save_state
+
+        paddle.seed(3)
+        save_state(CheXNet().state_dict(), str(folder / "random.pdparams"))
+
+    return once("random_weights", save) / "random.pdparams"
 
 
 @pytest.fixture(scope="session")
-def evaluated(script, phantoms, random_weights, tmp_path_factory):
+def evaluated(script, phantoms, random_weights, once):
     """What eval.py wrote of the test phantoms and these weights, crops of 64 of 72 pixels."""
-    folder = tmp_path_factory.mktemp("evaluated")
-    words = ["--resize", 72, "--crop-size", 64, "--no-report", "--output-dir", folder]
-    result = script("eval.py", "--data-dir", phantoms, "--weights", random_weights, *words)
-    assert result.returncode == 0, result.stderr
-    return folder
+
+    def evaluate(folder):
+        words = ["--resize", 72, "--crop-size", 64, "--no-report", "--output-dir", folder]
+        result = script("eval.py", "--data-dir", phantoms, "--weights", random_weights, *words)
+        assert result.returncode == 0, result.stderr
+
+    return once("evaluated", evaluate)
 
 
 @pytest.fixture(scope="session")
-def reference_weights(shared, script, tmp_path_factory):
+def reference_weights(shared, script, once):
     """The reference checkpoint in ../shared, converted by the real script."""
-    path = tmp_path_factory.mktemp("reference") / "model_from_torch.pdparams"
-    result = script("convert_torch_weights.py", shared / "reference" / "model.pth.tar", path)
-    assert result.returncode == 0, result.stderr
-    return path
+
+    def convert(folder):
+        path = folder / "model_from_torch.pdparams"
+        result = script("convert_torch_weights.py", shared / "reference" / "model.pth.tar", path)
+        assert result.returncode == 0, result.stderr
+
+    return once("reference", convert) / "model_from_torch.pdparams"
 
 
 def tree(folder):

@@ -2,13 +2,17 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 
 import pytest
 from conftest import ROOT
 
-SCRIPTS = ("train", "eval", "predict", "export", "prepare_data", "convert_torch_weights")
+SCRIPTS = (
+    *("train", "eval", "predict", "export", "prepare_data", "convert_torch_weights"),
+    "reproduce",
+)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -139,3 +143,25 @@ def test_a_reader_that_leaves_early_is_no_error():
         ["bash", "-c", command], cwd=ROOT, env={"CODE": code}, capture_output=True, text=True
     )
     assert (result.returncode, result.stdout, result.stderr) == (141, "0\n", "")
+
+
+def test_sigterm_ends_a_script_at_once_and_without_a_trace(tmp_path):
+    """Paddle's own handler prints one, and was seen to hang where it interrupted an allocation."""
+    begin = tmp_path / "begin"
+    code = f"""
+import paddle, pathlib, time
+from runtime import command_line
+command_line.run(lambda: (pathlib.Path({str(begin)!r}).touch(), time.sleep(600)))
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    while not begin.exists():
+        assert process.poll() is None
+    process.terminate()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGTERM and "Traceback" not in output

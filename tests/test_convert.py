@@ -80,13 +80,13 @@ def write(state, path, legacy=False, wrap=None, safetensors=False):
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_every_known_format_predicts_the_same_after_conversion(
-    script, tmp_path, torch_net, films, kind
+    forked, tmp_path, torch_net, films, kind
 ):
     change, form = FORMATS[kind]
     source = tmp_path / ("w.safetensors" if form.get("safetensors") else "w.pth.tar")
     write(rewritten(torch_net.state_dict(), **change), str(source), **form)
     target = tmp_path / "out" / "w.pdparams"
-    result = script("convert_torch_weights.py", source, target)
+    result = forked("convert_torch_weights.py", source, target)
     assert result.returncode == 0, result.stderr
 
     tensors = 606 if change.get("counters", True) is False else 606 + 121
@@ -163,7 +163,7 @@ def test_a_square_head_is_transposed_by_rule_and_not_by_shape():
     assert (head != head.T).any()
 
 
-def test_an_imagenet_backbone_gets_a_fresh_head(script, fails, tmp_path):
+def test_an_imagenet_backbone_gets_a_fresh_head(forked, fails, tmp_path):
     net = lively_densenet(classes=1000)
     source, target = tmp_path / "imagenet.pth", tmp_path / "backbone.pdparams"
     write(rewritten(net.state_dict(), plain_head=True), str(source))
@@ -171,7 +171,7 @@ def test_an_imagenet_backbone_gets_a_fresh_head(script, fails, tmp_path):
     assert "[1024, 14], got [1024, 1000]" in error and "--backbone-only" in error
     assert not target.exists()
 
-    result = script("convert_torch_weights.py", source, target, "--backbone-only")
+    result = forked("convert_torch_weights.py", source, target, "--backbone-only")
     assert result.returncode == 0, result.stderr
     assert "converted 604 of 727 tensors" in result.stdout
     assert "dropped 2 tensors of the head" in result.stdout

@@ -91,17 +91,35 @@ def finish(process):
     return output
 
 
-def test_two_ranks_give_the_predictions_of_one(script, launch, phantoms, random_weights, tmp_path):
-    data = link_films(phantoms, tmp_path / "data")
-    path = data / "labels" / "test_list.txt"
-    path.write_text("\n".join(path.read_text().splitlines()[:11]))  # an odd number
-    words = ["--data-dir", data, "--weights", random_weights, *SMALL, "--batch-size", 3]
-    alone = script("eval.py", *words, "--no-report", "--output-dir", tmp_path / "one")
-    output = finish(launch("eval.py", *words, "--no-report", "--output-dir", tmp_path / "two"))
-    one, two = (tmp_path / name / "predictions.csv" for name in ("one", "two"))
+@pytest.fixture(scope="module")
+def alone(script, phantoms, random_weights, once):
+    """Words for eval.py, and the folder of what one process wrote and printed with them."""
+    words = ["--data-dir", phantoms, "--weights", random_weights, *SMALL, "--batch-size", 3]
+    words += ["--bootstrap", 0, "--no-report", "--test-list"]
+
+    def evaluate(folder):
+        lines = (phantoms / "labels" / "test_list.txt").read_text().splitlines()
+        (folder / "list.txt").write_text("\n".join(lines[:11]))  # an odd number
+        result = script("eval.py", *words, folder / "list.txt", "--output-dir", folder)
+        assert result.returncode == 0, result.stderr
+        (folder / "printed.txt").write_text(result.stdout)
+
+    folder = once("one_process", evaluate)
+    return [*words, folder / "list.txt"], folder
+
+
+def same_evaluation(folder, output, alone):
+    """The same predictions, and the same table in a launcher's output."""
+    one, two = (path / "predictions.csv" for path in (alone, folder))
     assert one.read_text() == two.read_text() and len(one.read_text().splitlines()) == 12
     table = [line for line in output.splitlines() if line.startswith("The ")]
-    assert table == alone.stdout.splitlines()[2:]
+    assert table == (alone / "printed.txt").read_text().splitlines()[2:]
+
+
+def test_two_ranks_give_the_predictions_of_one(launch, alone, tmp_path):
+    words, folder = alone
+    output = finish(launch("eval.py", *words, "--output-dir", tmp_path / "two"))
+    same_evaluation(tmp_path / "two", output, folder)
 
 
 def test_training_on_two_ranks_follows_one_with_the_same_global_batch(
@@ -150,16 +168,18 @@ def folders(phantoms, folder):
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(phantoms, tmp_path_factory):
+def uninterrupted(phantoms, once):
     """The folder of a run on two ranks that nobody touched."""
-    folder = tmp_path_factory.mktemp("two_ranks")
-    command = [sys.executable, "-m", "paddle.distributed.launch", *ONE_MACHINE]
-    command += ["--log_dir", folder / "ranks", ROOT / "train.py", *folders(phantoms, folder)]
-    result = subprocess.run(list(map(str, command + TRAIN)), capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout
-    assert "warning: AUROC_avg" in result.stdout
-    assert "AUROC" not in (folder / "ranks" / "workerlog.1").read_text()
-    return folder / "save"
+
+    def train(folder):
+        command = [sys.executable, "-m", "paddle.distributed.launch", *ONE_MACHINE]
+        command += ["--log_dir", folder / "ranks", ROOT / "train.py", *folders(phantoms, folder)]
+        result = subprocess.run(list(map(str, command + TRAIN)), capture_output=True, text=True)
+        assert result.returncode == 0, result.stdout
+        assert "warning: AUROC_avg" in result.stdout
+        assert "AUROC" not in (folder / "ranks" / "workerlog.1").read_text()
+
+    return once("two_ranks", train) / "save"
 
 
 def test_the_figures_of_a_validation_are_those_of_the_weights_that_are_saved(
@@ -280,18 +300,12 @@ def test_two_machines_train_as_one_also_when_one_of_them_dies(
     same_run(tmp_path / "save", uninterrupted)
 
 
-def test_two_machines_evaluate_as_one(script, machines, phantoms, random_weights, tmp_path):
-    words = ["--data-dir", phantoms, "--weights", random_weights, *SMALL, "--batch-size", 3]
-    words += ["--crops", 1, "--bootstrap", 0]
-    alone = script("eval.py", *words, "--no-report", "--output-dir", tmp_path / "one")
-    assert alone.returncode == 0, alone.stderr
-    first, second = machines("eval.py", *words, "--no-report", "--output-dir", tmp_path / "two")
+def test_two_machines_evaluate_as_one(machines, alone, tmp_path):
+    words, folder = alone
+    first, second = machines("eval.py", *words, "--output-dir", tmp_path / "two")
     output = finish(first)
     finish(second)
-    one, two = (tmp_path / name / "predictions.csv" for name in ("one", "two"))
-    assert one.read_text() == two.read_text()
-    table = [line for line in output.splitlines() if line.startswith("The ")]
-    assert table == alone.stdout.splitlines()[2:]
+    same_evaluation(tmp_path / "two", output, folder)
 
 
 def test_ranks_that_talk_over_gloo_compute_on_the_cpu_whatever_paddle_has(monkeypatch):

@@ -91,7 +91,7 @@ def test_onnx_runtime_gives_eval_s_predictions(exported, films, expected, random
     check_metadata({prop.key: prop.value for prop in props}, random_weights)
 
 
-def test_safetensors_are_the_same_weights(exported, script, phantoms, expected, random_weights):
+def test_safetensors_are_the_same_weights(exported, forked, phantoms, expected, random_weights):
     safetensors = pytest.importorskip("safetensors")
     folder = exported("safetensors")
     path = folder / "random.safetensors"
@@ -100,14 +100,14 @@ def test_safetensors_are_the_same_weights(exported, script, phantoms, expected, 
         check_metadata(file.metadata(), random_weights)
     words = ["--data-dir", phantoms, "--weights", path, *SMALL, "--no-report"]
     words += ["--output-dir", folder / "result"]
-    assert script("eval.py", *words).returncode == 0
+    assert forked("eval.py", *words).returncode == 0
     names, _ = read_label_list(phantoms / "labels" / "test_list.txt")
     probs = read_predictions(folder / "result" / "predictions.csv", names)[:3]
     np.testing.assert_array_equal(probs, expected)
 
 
 def test_pytorch_gets_the_tensors_that_were_converted_and_predicts_the_same(
-    script, films, tmp_path
+    forked, films, tmp_path
 ):
     """There and back: a PyTorch network, converted and exported, is that network, to the bit."""
     torch = pytest.importorskip("torch")
@@ -116,9 +116,9 @@ def test_pytorch_gets_the_tensors_that_were_converted_and_predicts_the_same(
     net = torch_densenet.lively_densenet().eval()
     torch.save(net.state_dict(), tmp_path / "net.pth.tar")
     weights = tmp_path / "net.pdparams"
-    assert script("convert_torch_weights.py", tmp_path / "net.pth.tar", weights).returncode == 0
+    assert forked("convert_torch_weights.py", tmp_path / "net.pth.tar", weights).returncode == 0
     words = ["--weights", weights, "--format", "torch", "--output-dir", tmp_path / "out", *SMALL]
-    result = script("export.py", *films, *words)
+    result = forked("export.py", *films, *words)
     assert result.returncode == 0, result.stderr
     assert tree(tmp_path / "out") == ["net.metadata.json", "net.pth"]
     check_metadata(json.loads((tmp_path / "out" / "net.metadata.json").read_text()), weights)

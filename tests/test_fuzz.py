@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from convert_torch_weights import convert
 from dataset import read_film, read_label_list, read_labels
@@ -25,6 +26,8 @@ FUZZ = settings(
     database=None,
     suppress_health_check=list(HealthCheck),
 )
+GREY = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
+PERSON = "Quux^Secret"
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.zeros(4, np.float16)}
 
 
@@ -47,10 +50,7 @@ def safetensors_file():
 
 
 def png_file():
-    from PIL import Image
-
-    grey = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
-    return saved(lambda file: Image.fromarray(grey).save(file, format="PNG"))
+    return saved(lambda file: Image.fromarray(GREY).save(file, format="PNG"))
 
 
 @st.composite
@@ -80,6 +80,7 @@ def read(reader, content, suffix):
         try:
             return reader(path)
         except UserError as error:
+            assert PERSON not in str(error)
             assert path in str(error) and "; " in str(error)
 
 
@@ -145,8 +146,55 @@ def test_torch_checkpoints(content):
     read(converted, content, ".pth.tar")
 
 
-@FUZZ
-@given(st.one_of(broken(png_file()), st.binary(max_size=200)))
-def test_films(content):
-    film = read(read_film, content, ".png")
+def tiff_file():
+    return saved(lambda file: Image.fromarray(GREY.astype(np.uint16)).save(file, format="TIFF"))
+
+
+def dicom_file(syntax):
+    """A DICOM film with a window and a table; half of it is what says how to show the pixels."""
+    pydicom = pytest.importorskip("pydicom", minversion="3")
+    film, table = pydicom.Dataset(), pydicom.Dataset()
+    film.file_meta = pydicom.dataset.FileMetaDataset()
+    film.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    film.SOPClassUID, film.SOPInstanceUID = pydicom.uid.SecondaryCaptureImageStorage, "1.2.3"
+    film.PatientName, film.Modality = PERSON, "DX"
+    film.Rows = film.Columns = 64
+    film.SamplesPerPixel, film.PhotometricInterpretation = 1, "MONOCHROME1"
+    film.BitsAllocated, film.BitsStored, film.HighBit, film.PixelRepresentation = 8, 8, 7, 0
+    film.RescaleSlope, film.RescaleIntercept, film.WindowCenter, film.WindowWidth = 1, 0, 99, 99
+    table.LUTDescriptor = [8, 0, 8]
+    table.add_new("LUTData", "US", list(range(8)))
+    film.VOILUTSequence = pydicom.Sequence([table])
+    film.PixelData = GREY.tobytes()
+    if syntax in ("JPEG2000Lossless", "RLELossless"):
+        film.compress(getattr(pydicom.uid, syntax), generate_instance_uid=False)
+    else:
+        film.file_meta.TransferSyntaxUID = getattr(pydicom.uid, syntax)
+    return saved(lambda file: pydicom.dcmwrite(file, film, enforce_file_format=True))
+
+
+SYNTAXES = ("ExplicitVRLittleEndian", "ImplicitVRLittleEndian", "DeflatedExplicitVRLittleEndian")
+SYNTAXES += ("RLELossless", "JPEG2000Lossless")
+
+
+def read_as_film(content, suffix):
+    film = read(read_film, content, suffix)
     assert film is None or film.dtype == np.uint8
+
+
+@FUZZ
+@given(st.one_of(broken(png_file()), broken(tiff_file()), st.binary(max_size=200)))
+def test_films(content):
+    read_as_film(content, ".png")
+
+
+@FUZZ
+@given(data=st.data())
+def test_dicom_films(data):
+    content = dicom_file(data.draw(st.sampled_from(SYNTAXES)))
+    start = data.draw(st.sampled_from([132, len(content) - 64 * 64 - 400]))
+    # What is before stays: without its magic it is no DICOM file; the picture is most of the rest.
+    part = content[max(132, start) :][: data.draw(st.sampled_from([700, None]))]
+    rest = content[max(132, start) + len(part) :]
+    broken_part = data.draw(broken(part))
+    read_as_film(content[: max(132, start)] + broken_part + rest, ".dcm")

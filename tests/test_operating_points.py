@@ -4,7 +4,12 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, f1_score, precision_score, recall_score
 
 from evaluation.calibration import brier_score, expected_calibration_error, reliability_curve
-from evaluation.operating_points import choose_thresholds, rate_intervals, rates
+from evaluation.operating_points import (
+    choose_thresholds,
+    net_benefit,
+    rate_intervals,
+    rates,
+)
 from metrics import interval, resample_patients
 
 
@@ -105,3 +110,23 @@ def test_calibration_error_of_known_answer():
     probs = np.array([0.25] * 4 + [0.95] * 4)[:, None]
     # A quarter of the first four is positive, as foretold; three quarters of the others, not 0.95.
     assert expected_calibration_error(labels, probs) == pytest.approx([0.5 * 0.2])
+
+
+def test_net_benefit_is_its_definition():
+    # At 0.2 a false alarm costs a quarter: 2 found, 1 alarm of 5 films; all: 2 found, 3 alarms.
+    labels, probs = [0, 0, 1, 1, 0], [0.1, 0.4, 0.35, 0.8, 0.19]
+    ours, of_all = net_benefit(labels, probs, [0.2])
+    assert ours == pytest.approx([(2 - 1 / 4) / 5]) and of_all == pytest.approx([(2 - 3 / 4) / 5])
+    labels, probs, _ = films()
+    thresholds = [0.01, 0.2, 0.25, 0.5]
+    for c in range(3):
+        ours, of_all = net_benefit(labels[:, c], probs[:, c], thresholds)
+        for t, threshold in enumerate(thresholds):
+            called = probs[:, c].astype(float) >= threshold
+            # With the rates, as decision-curve papers also write it.
+            share, odds = labels[:, c].mean(), threshold / (1 - threshold)
+            sensitivity = recall_score(labels[:, c], called)
+            false = 1 - recall_score(~labels[:, c], ~called)
+            expected = sensitivity * share - false * (1 - share) * odds
+            assert ours[t] == pytest.approx(expected, abs=1e-12)
+            assert of_all[t] == pytest.approx(share - (1 - share) * odds, abs=1e-12)

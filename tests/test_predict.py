@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, SHARED, requests_of, tree
 from PIL import Image
+from test_films import PERSON, dicom
 
 from dataset import CLASS_NAMES, read_label_list
 from evaluation.predictions_csv import read_predictions
@@ -38,7 +39,7 @@ def thresholds(tmp_path_factory):
 
 
 def test_predictions_are_those_of_eval(
-    script, phantoms, evaluated, films, random_weights, thresholds, tmp_path
+    script, forked, phantoms, evaluated, films, random_weights, thresholds, tmp_path
 ):
     words = [*SMALL, "--weights", random_weights, "--output-dir"]
     options = ["--classes", "Mass,Hernia", "--thresholds", thresholds]
@@ -49,7 +50,7 @@ def test_predictions_are_those_of_eval(
     probs = read_predictions(tmp_path / "out" / "predictions.csv", names[:2])
     assert np.abs(probs - expected).max() <= 1e-5
     pictures = [f"{film.stem}_{name}.png" for film in films for name in ("Hernia", "Mass")]
-    assert tree(tmp_path / "out") == sorted(["predictions.csv", *pictures])
+    assert tree(tmp_path / "out") == sorted(["boxes.csv", "predictions.csv", *pictures])
     with Image.open(tmp_path / "out" / pictures[0]) as image:
         assert (image.size, image.mode) == ((2048, 1024), "RGB")
     # The table: the film, then the likeliest finding first.
@@ -64,9 +65,22 @@ def test_predictions_are_those_of_eval(
 
     # Another prediction into the same folder: nothing of the first stays, but what is not its own.
     (tmp_path / "out" / "mine.png").write_bytes(b"")
-    options = ["--classes", "Edema", *words, tmp_path / "out"]
-    assert script("predict.py", films[1], *options).returncode == 0
-    assert tree(tmp_path / "out") == [f"{films[1].stem}_Edema.png", "mine.png", "predictions.csv"]
+    with Image.open(films[1]) as image:
+        grey = image.convert("L")
+    # Of a folder, in which one film is broken.
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    (tmp_path / "in" / "deep" / "film.dcm").write_bytes(dicom(np.asarray(grey)))
+    (tmp_path / "in" / "broken.png").write_bytes(films[1].read_bytes()[:5000])
+    options = ["--classes", "Edema", "--keep-going", *words, tmp_path / "out"]
+    result = forked("predict.py", tmp_path / "in", *options)
+    assert result.returncode == 1, result.stderr
+    assert "1 of 2 films failed" in result.stderr and "Traceback" not in result.stderr
+    again = read_predictions(tmp_path / "out" / "predictions.csv", ["deep/film.dcm"])
+    assert np.abs(again - probs[1]).max() <= 1e-6
+    found = ["boxes.csv", "deep", "deep/film_Edema.png", "failed.csv", "mine.png"]
+    assert tree(tmp_path / "out") == [*found, "predictions.csv"]
+    lines = (tmp_path / "out" / "failed.csv").read_text().splitlines()
+    assert lines[0] == "Image Index,error" and lines[1].startswith("broken.png,")
 
 
 def test_films_it_cannot_read_leave_nothing_behind(fails, films, random_weights, tmp_path):
@@ -74,7 +88,7 @@ def test_films_it_cannot_read_leave_nothing_behind(fails, films, random_weights,
     broken = tmp_path / "broken.png"
     broken.write_bytes(films[1].read_bytes()[:5000])
     error = fails("predict.py", films[0], broken, *words)
-    assert error.startswith(f"error: {broken}: want a complete PNG or JPEG film")
+    assert error.startswith(f"error: {broken}: want a complete PNG, JPEG or TIFF film")
     twin = tmp_path / films[0].name
     twin.write_bytes(films[0].read_bytes())
     assert "want films of different names" in fails("predict.py", films[0], twin, *words)
@@ -153,7 +167,13 @@ def test_the_page(browser, films, random_weights, thresholds, tmp_path):
             return browser.find_elements("css selector", "input[type=file]")
 
         wait_for(inputs)[0].send_keys(str(broken))
-        wait_for(lambda: "error: broken.png: want a complete PNG or JPEG film" in body())
+        wait_for(lambda: "error: broken.png: want a complete PNG, JPEG or TIFF film" in body())
+        inverted = tmp_path / "inverted.dcm"
+        inverted.write_bytes(dicom(255 - np.asarray(Image.open(film).convert("L"))))
+        wait_for(inputs)[0].send_keys(str(inverted))
+        wait_for(lambda: "inverted.dcm, and where the network looks for" in body())
+        assert "inverted.dcm: it looks inverted" in body() or film != real
+        assert not [value for value in PERSON.values() if value in browser.page_source]
         wait_for(inputs)[0].send_keys(str(film))
         wait_for(lambda: f"{film.name}, and where the network looks for" in body())
         text = body()

@@ -29,37 +29,37 @@ def train_films(folder):
     return ChestXray14(folder, folder / "labels" / "train_list.txt", RandomCropFlip(224))
 
 
-def cached(script, folder, *words):
-    result = script("prepare_data.py", "cache", "--data-dir", folder, *words)
+def cached(forked, folder, *words):
+    result = forked("prepare_data.py", "cache", "--data-dir", folder, *words)
     assert result.returncode == 0, result.stderr
     return result.stdout
 
 
-def test_the_cache_gives_the_same_films_to_the_bit(script, data):
+def test_the_cache_gives_the_same_films_to_the_bit(forked, data):
     def batches(dataset):
         return [films.numpy() for films, _ in FilmLoader(dataset, batch_size=7, num_workers=2)]
 
     before = train_films(data)
     assert "no such cache" in before.source
     expected = batches(before)
-    assert f"wrote {data / CACHE}: 44 films" in cached(script, data)
+    assert f"wrote {data / CACHE}: 44 films" in cached(forked, data)
     assert tree(data / CACHE) == ["films.npy", "index.json"]
     after = train_films(data)
     assert after.source == f"the cache {data / CACHE}"
     for ours, theirs in zip(batches(after), expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    assert "is up to date: 44 films" in cached(script, data)
+    assert "is up to date: 44 films" in cached(forked, data)
 
 
-def test_the_scripts_use_the_cache_and_say_so(script, data, random_weights, tmp_path):
+def test_the_scripts_use_the_cache_and_say_so(forked, data, random_weights, tmp_path):
     small = ["--resize", 72, "--crop-size", 64, "--batch-size", 8]
-    cached(script, data, "--resize", 72)
+    cached(forked, data, "--resize", 72)
     words = ["--data-dir", data, "--weights", random_weights, *small]
-    result = script("eval.py", *words)
+    result = forked("eval.py", *words)
     assert result.returncode == 0, result.stderr
     assert f"films come from the cache {data / 'cache_72'}" in result.stderr
     words += ["--save-dir", tmp_path / "save", "--log-dir", tmp_path / "logs", "--epochs", 1]
-    result = script("train.py", *words)
+    result = forked("train.py", *words)
     assert result.returncode == 0, result.stderr
     assert f"films come from the cache {data / 'cache_72'}" in result.stdout
 
@@ -96,16 +96,16 @@ def cut_cache(folder):
         (new_film, "99999999_000.png is not in it"),
     ],
 )
-def test_a_cache_that_is_out_of_date_is_noticed_and_made_again(script, data, change, reason):
-    cached(script, data)
+def test_a_cache_that_is_out_of_date_is_noticed_and_made_again(forked, data, change, reason):
+    cached(forked, data)
     change(data)
     dataset = train_films(data)
     assert reason in dataset.source and dataset._rows is None
-    assert "wrote" in cached(script, data)
+    assert "wrote" in cached(forked, data)
     assert train_films(data).source == f"the cache {data / CACHE}"
 
 
-def test_a_run_that_was_killed_goes_on_where_it_stood(script, phantoms, tmp_path):
+def test_a_run_that_was_killed_goes_on_where_it_stood(forked, phantoms, tmp_path):
     data = tmp_path / "data"
     (data / "images").mkdir(parents=True)
     films = sorted((phantoms / "images").iterdir())
@@ -121,7 +121,7 @@ def test_a_run_that_was_killed_goes_on_where_it_stood(script, phantoms, tmp_path
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert not (data / CACHE / "index.json").exists()
-    output = cached(script, data)
+    output = cached(forked, data)
     assert f"going on with {data / CACHE} after" in output and "after 0 films" not in output
     index = json.loads((data / CACHE / "index.json").read_text())
     rows = np.load(data / CACHE / "films.npy", mmap_mode="r")
@@ -141,13 +141,13 @@ def test_a_broken_film_ends_the_caching_with_its_name(fails, data):
 
 
 def test_a_full_disk_ends_the_caching_and_with_room_again_it_goes_on(
-    script, fails, phantoms, small_disk
+    forked, fails, phantoms, small_disk
 ):
     data = link_films(phantoms, small_disk(2) / "data")  # the 44 films take 2.9 MB
     error = fails("prepare_data.py", "cache", "--data-dir", data)
     assert f"{data / CACHE / 'films.npy.tmp'}: No space left on device" in error
     small_disk(9)
-    assert f"wrote {data / CACHE}: 44 films" in cached(script, data)
+    assert f"wrote {data / CACHE}: 44 films" in cached(forked, data)
     assert train_films(data).source == f"the cache {data / CACHE}"
 
 
@@ -173,9 +173,9 @@ def names_of(patients, films):
     return [f"{person:08}_{n:03}.png" for person in patients for n in range(films)]
 
 
-def test_the_official_split_keeps_patients_whole(script, fails, tmp_path):
+def test_the_official_split_keeps_patients_whole(forked, fails, tmp_path):
     folder = nih_split(tmp_path / "nih", names_of(range(40), 3), names_of(range(50, 55), 2))
-    result = script("prepare_data.py", "split", "--data-dir", folder)
+    result = forked("prepare_data.py", "split", "--data-dir", folder)
     assert result.returncode == 0, result.stderr
     official = folder / "labels" / "official"
     lists = {part: read_label_list(official / f"{part}_list.txt") for part in PARTS}
@@ -191,9 +191,9 @@ def test_the_official_split_keeps_patients_whole(script, fails, tmp_path):
     assert sum(int(row.any()) for part in PARTS for row in lists[part][1]) == 129
     # Another seed, other patients; the same, the same.
     first = (official / "val_list.txt").read_text()
-    script("prepare_data.py", "split", "--data-dir", folder, "--seed", 1)
+    forked("prepare_data.py", "split", "--data-dir", folder, "--seed", 1)
     assert (official / "val_list.txt").read_text() != first
-    script("prepare_data.py", "split", "--data-dir", folder, "--seed", 0)
+    forked("prepare_data.py", "split", "--data-dir", folder, "--seed", 0)
     assert (official / "val_list.txt").read_text() == first
     # A patient on both sides is no split.
     (folder / "test_list.txt").write_text(names_of([3], 1)[0])
@@ -202,7 +202,7 @@ def test_the_official_split_keeps_patients_whole(script, fails, tmp_path):
     assert (official / "val_list.txt").read_text() == first
 
 
-def test_the_scripts_take_the_official_lists(script, fails, phantoms, random_weights, tmp_path):
+def test_the_scripts_take_the_official_lists(forked, fails, phantoms, random_weights, tmp_path):
     data = link_films(phantoms, tmp_path / "data")
     words = ["--data-dir", data, "--weights", random_weights, "--split", "official"]
     words += ["--resize", 72, "--crop-size", 64, "--batch-size", 8]
@@ -215,20 +215,20 @@ def test_the_scripts_take_the_official_lists(script, fails, phantoms, random_wei
     table = tmp_path / "nih" / "labels" / "Data_Entry_2017_v2020.csv"
     table.rename(data / "labels" / table.name)
     lists = ["--nih-lists", tmp_path / "nih"]
-    assert script("prepare_data.py", "split", "--data-dir", data, *lists).returncode == 0
-    result = script("eval.py", *words, "--no-report", "--output-dir", tmp_path / "out")
+    assert forked("prepare_data.py", "split", "--data-dir", data, *lists).returncode == 0
+    result = forked("eval.py", *words, "--no-report", "--output-dir", tmp_path / "out")
     assert result.returncode == 0, result.stderr
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["test_list"]["path"] == str(missing)
     assert metrics["positives"]["Mass"] == 12  # every one of these, by that table
     words += ["--save-dir", tmp_path / "save", "--log-dir", tmp_path / "logs", "--epochs", 1]
-    result = script("train.py", *words)
+    result = forked("train.py", *words)
     assert result.returncode == 0, result.stderr
     config = json.loads((tmp_path / "save" / "config.json").read_text())
     assert config["train_list"] == str(data / "labels" / "official" / "train_list.txt")
 
 
-def test_nih_s_own_split(shared, script, tmp_path):
+def test_nih_s_own_split(shared, forked, tmp_path):
     folder = tmp_path / "nih"
     (folder / "labels").mkdir(parents=True)
     packed = shared / "labels" / "Data_Entry_2017_v2020.csv.gz"
@@ -239,7 +239,7 @@ def test_nih_s_own_split(shared, script, tmp_path):
     names = [line.split(",")[0] for line in table.decode().splitlines()[1:]]
     test = sorted(set(names) - set(train_val.split()))
     (folder / "test_list.txt").write_text("\n".join(test))
-    result = script("prepare_data.py", "split", "--data-dir", folder)
+    result = forked("prepare_data.py", "split", "--data-dir", folder)
     counts = [line.split(": ")[1] for line in result.stdout.splitlines()]
     # 86,524 films of 28,008 patients, and 25,596 of 2,797: NIH's split.
     assert counts == [
@@ -249,6 +249,6 @@ def test_nih_s_own_split(shared, script, tmp_path):
     ]
     (folder / "images").mkdir()
     words = ["--split", "official", "--data-dir", folder, "--json"]
-    report = json.loads(script("prepare_data.py", "check", *words).stdout)
+    report = json.loads(forked("prepare_data.py", "check", *words).stdout)
     assert (report["split"], report["label_release"]) == ("official", "2020")
     assert not [problem for problem in report["problems"] if "patients are in" in problem]

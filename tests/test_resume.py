@@ -39,11 +39,24 @@ def begin(phantoms, save, *words):
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(phantoms, tmp_path_factory):
+def uninterrupted(phantoms, once):
     """The folder of a run that nobody touched."""
-    save = tmp_path_factory.mktemp("uninterrupted") / "save"
-    subprocess.run(command(phantoms, save), check=True, capture_output=True)
-    return save
+
+    def train(folder):
+        subprocess.run(command(phantoms, folder / "save"), check=True, capture_output=True)
+
+    return once("uninterrupted", train) / "save"
+
+
+@pytest.fixture(scope="module")
+def other_seed(phantoms, once):
+    """The folder of a run with another seed, of whose checkpoints the last is kept."""
+
+    def train(folder):
+        words = command(phantoms, folder / "save", "--seed", 1, "--keep", 1)
+        subprocess.run(words, check=True, capture_output=True)
+
+    return once("other_seed", train) / "save"
 
 
 def same_run(ours, theirs):
@@ -75,6 +88,7 @@ def kill_while(what, process, save, rng):
             if writing and not seen:
                 break
             seen -= bool(writing)
+            time.sleep(0.001)
             while writing and process.poll() is None and os.path.exists(save / writing[0]):
                 time.sleep(0.001)
     else:
@@ -113,8 +127,8 @@ def test_a_run_killed_again_and_again_ends_as_if_nothing_had_been(
 @pytest.mark.parametrize(
     ("number", "times", "when"),
     [
-        (signal.SIGTERM, 1, "step 3/6"),
-        (signal.SIGINT, 1, "step 3/6"),  # Ctrl-C
+        (signal.SIGTERM, 1, "step 1/6"),
+        (signal.SIGINT, 1, "step 1/6"),  # Ctrl-C
         (signal.SIGTERM, 3, "Epoch 1/2"),  # before the worker processes are there
     ],
 )
@@ -134,7 +148,7 @@ def test_a_run_whose_processes_are_asked_to_stop_saves_and_says_how_to_go_on(
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 128 + number and "Traceback" not in errors, errors
     last = output.splitlines()[-1]
-    assert last.startswith(f"{number.name}: saved {save}/epoch_1_step_")
+    assert last.startswith(f"{number.name}: saved {save}/epoch_1")
     assert last.endswith("--resume goes on from there")
     with pytest.raises(ProcessLookupError):  # no worker process is left
         os.killpg(process.pid, 0)
@@ -142,13 +156,14 @@ def test_a_run_whose_processes_are_asked_to_stop_saves_and_says_how_to_go_on(
     same_run(save, uninterrupted)
 
 
-def test_another_seed_is_another_run_and_workers_make_no_difference(
-    phantoms, uninterrupted, tmp_path
-):
-    for name, words in {"workers": ["--num-workers", 0], "seed": ["--seed", 1]}.items():
-        subprocess.run(command(phantoms, tmp_path / name, *words), check=True, capture_output=True)
-    same_run(tmp_path / "workers", uninterrupted)
-    other = (tmp_path / "seed" / "metrics.csv").read_text()
+def test_workers_make_no_difference(phantoms, uninterrupted, tmp_path):
+    words = command(phantoms, tmp_path / "save", "--num-workers", 0)
+    subprocess.run(words, check=True, capture_output=True)
+    same_run(tmp_path / "save", uninterrupted)
+
+
+def test_another_seed_is_another_run(uninterrupted, other_seed):
+    other = (other_seed / "metrics.csv").read_text()
     assert other != (uninterrupted / "metrics.csv").read_text()
 
 
@@ -185,7 +200,7 @@ def test_scalars_for_visualdl_count_on_where_a_run_goes_on(phantoms, tmp_path):
         assert found[tag] == [(epoch, pytest.approx(value)) for epoch, value in expected]
 
 
-def test_only_so_many_checkpoints_are_kept(phantoms, uninterrupted, tmp_path):
+def test_only_so_many_checkpoints_are_kept(uninterrupted, other_seed):
     assert [name for name in tree(uninterrupted) if "/" not in name] == [
         "best_model.pdparams",
         "config.json",
@@ -195,7 +210,5 @@ def test_only_so_many_checkpoints_are_kept(phantoms, uninterrupted, tmp_path):
         "epoch_2",
         "metrics.csv",
     ]
-    save = tmp_path / "save"
-    subprocess.run(command(phantoms, save, "--keep", 1), check=True, capture_output=True)
-    assert sorted(save.glob("epoch_*")) == [save / "epoch_2"]
-    assert (save / "best_model.pdparams").exists()
+    assert sorted(other_seed.glob("epoch_*")) == [other_seed / "epoch_2"]
+    assert (other_seed / "best_model.pdparams").exists()
