@@ -223,7 +223,8 @@ def add_list_arguments(parser, parts, split=True):
     for part in parts:
         default = f"labels/{part}_list.txt" + (", or that of --split" if split else "")
         parser.add_argument(
-            f"--{part}-list", help=f"label list of the {LISTS[part]} (default: {default})"
+            f"--{part}-list",
+            help=f"label list of the {LISTS[part]}, or CSV (default: {default})",
         )
 
 

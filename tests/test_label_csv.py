@@ -29,7 +29,7 @@ from metrics import (
     resample_patients,
 )
 from model import LogLoss, read_weights
-from nih.data_check import sorted_films
+from nih.data_check import check, sorted_films
 from nih.film_cache import write_cache
 from runtime.files import UserError
 
@@ -134,6 +134,18 @@ def test_films_of_one_name_in_two_folders_are_two_films(phantoms, tmp_path):
     np.testing.assert_array_equal(films[1][1], np.full(14, NAN, np.float32))
     write_csv(path, f"Image Index,Mass\n{name},1\n")
     assert ChestXray14(data, path, resize=64).source == f"the cache {data / 'cache_64'}"
+
+
+def test_a_release_of_nih_s_labels_is_known_by_the_labels_that_are(tmp_path):
+    (tmp_path / "labels").mkdir()
+    header = "Image Index,Finding Labels,Patient Age,Patient Gender,View Position\n"
+    table = header + "00000001_000.png,Mass|Hernia,50,F,PA\n00000002_000.png,No Finding,9,M,AP\n"
+    write_csv(tmp_path / "labels" / "Data_Entry_2017_v2020.csv", table)
+    for cells, release in ((",1", "2020"), ("1,-1", "2020"), ("0,", "neither")):
+        text = f"Image Index,Mass,Hernia\n00000001_000.png,{cells}\n00000002_000.png,,0\n"
+        path = write_csv(tmp_path / "own.csv", text)
+        found = check(tmp_path, {"test": path}, workers=0)
+        assert found["label_release"].startswith(release) and found["split"] == "own"
 
 
 def test_the_loss_is_pytorch_s_on_the_known_labels_and_so_are_its_gradients():
