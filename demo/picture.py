@@ -70,6 +70,9 @@ def main(args):
                 pixels = np.asarray(image.convert("L").resize((SIDE, SIDE)))
             axes = figure.add_axes((0.01, 0.68 - 0.33 * row, 0.36, 0.28))
             axes.imshow(heat_map(pixels, maps[film, c], CLASS_NAMES[c], probs[film, c]))
+            axes.set_title(
+                f"{CLASS_NAMES[c]}: probability {probs[film, c]:.2f}", y=1.0, fontsize=9, loc="left"
+            )
             axes.axis("off")
         draw_aurocs(figure.add_axes((0.5, 0.1, 0.48, 0.78)), metrics)
         drawn = io.BytesIO()

@@ -181,7 +181,7 @@ def caption_height(width):
 
 
 def _text_size(width):
-    return max(6, width // 22)
+    return max(6, width // 17)
 
 
 def _tinted(grey, strength):

@@ -40,6 +40,8 @@ class Server:
         return subprocess.CompletedProcess(words, status, *texts)
 
     def close(self):
+        # Not by closing its stdin: forks of the tests' own process hold that pipe too.
+        self.process.kill()
         self.process.communicate()
 
 

@@ -52,7 +52,7 @@ def test_predictions_are_those_of_eval(
     pictures = [f"{film.stem}_{name}.png" for film in films for name in ("Hernia", "Mass")]
     assert tree(tmp_path / "out") == sorted(["boxes.csv", "predictions.csv", *pictures])
     with Image.open(tmp_path / "out" / pictures[0]) as image:
-        assert (image.size, image.mode) == ((2048, 1024), "RGB")
+        assert (image.size, image.mode) == ((2048, 1024 + 3 * 60), "RGB")  # and a line below
     # The table: the film, then the likeliest finding first.
     lines = result.stdout.splitlines()
     assert [lines[0], lines[15]] == list(map(str, films)) and len(lines) == 30
