@@ -77,7 +77,8 @@ def test_a_rehearsal_runs_every_command_and_replaces_its_section_alone(script, t
     assert theirs == "\n\nkept\n" and "old" not in ours
     assert "100 names of 3 films of 64 x 64 pixels." in ours
     rows = [line.strip("| ").split(" | ") for line in ours.splitlines() if line.startswith("| `")]
-    assert [row[0] for row in rows] == [
+    # Which batch is the first that is told depends on the machine's speed.
+    assert [re.sub(r"\d/5$", "5/5", row[0]) for row in rows] == [
         "`prepare_data.py check`, 100 films",
         "`prepare_data.py cache`, 100 films",
         "`train.py`, to step 1/6",
