@@ -110,9 +110,9 @@ def write_films(folder, count, side):
         else:
             os.symlink(data / "images" / names[n % 100], data / "images" / name)
     (data / "list.txt").write_text("\n".join(name + " 0 1" * 7 for name in names))
-    paths = [str(data / "images" / name) for name in names]
+    films = {name: str(data / "images" / name) for name in names}
     with contextlib.redirect_stdout(sys.stderr):
-        write_cache(folder, paths, side, os.cpu_count())
+        write_cache(folder, films, side, os.cpu_count())
 
 
 def measure(args):

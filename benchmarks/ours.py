@@ -112,7 +112,8 @@ def cached_films(folder, count):
     flags = " 0" * 14
     (data / "list.txt").write_text("\n".join(name + flags for name in names))
     write_cache = importlib.import_module("nih.film_cache").write_cache
-    write_cache(folder, [str(data / "images" / name) for name in names], 256, os.cpu_count())
+    paths = {name: str(data / "images" / name) for name in names}
+    write_cache(folder, paths, 256, os.cpu_count())
     return ChestXray14(folder, str(data / "list.txt"), RandomCropFlip(224))
 
 

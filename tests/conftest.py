@@ -30,6 +30,15 @@ from runtime import environment  # noqa: F401  (before Paddle)
 SHARED = ROOT.parent / "shared"
 
 
+# Files whose tests wait for processes longest.
+LONGEST = ("test_bench", "test_distributed", "test_reproduce", "test_resume")
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the longest tests, so that in the end no worker is left alone with some."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
+
+
 @pytest.fixture(scope="session")
 def once(tmp_path_factory):
     """A folder that all workers of pytest-xdist look into: `once("phantoms", make)` -> its path.

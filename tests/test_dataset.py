@@ -273,7 +273,7 @@ def memory(key):  # MiB
 data, label_list = sys.argv[1:]
 films = ChestXray14(data, label_list)
 before = memory("VmHWM")
-write_cache(data, films.paths, 256, 2)
+write_cache(data, dict(zip(films.names, films.paths)), 256, 2)
 print(memory("VmHWM") - before)
 films, before = ChestXray14(data, label_list), memory("VmRSS")
 assert "not used" not in films.source

@@ -12,6 +12,7 @@ from PIL import Image
 
 from dataset import ChestXray14, read_film
 from evaluation.predicted_folder import check_picture_names, draw_pictures, picture_name, unfinished
+from inference.activation_maps import caption_height
 from inference.film_check import doubt
 from nih.data_check import sorted_films
 from nih.film_cache import write_cache
@@ -311,7 +312,7 @@ def test_listed_films_of_any_kind_are_read_and_cached(folder):
     assert list(films) == ["1.2.840", "a.dcm", "b.tif"]
     dataset = ChestXray14(folder, folder / "labels" / "list.txt", resize=64)
     before = [dataset[n][0] for n in range(3)]
-    write_cache(folder, list(films.values()), 64, 1)
+    write_cache(folder, films, 64, 1)
     cached = ChestXray14(folder, folder / "labels" / "list.txt", resize=64)
     assert cached.source.startswith("the cache")
     for n in range(3):
@@ -346,12 +347,13 @@ def test_boxes_are_the_regions_of_each_level_in_pixels_of_the_film(tmp_path):
     (tmp_path / "film.dcm").write_bytes(dicom(grey(128)))
     activation = np.zeros((64, 64), np.float32)
     activation[16:32, 8:24] = 1
-    job = (str(tmp_path), "film.dcm", str(tmp_path / "film.dcm"), AS_STORED, {"Mass": activation})
+    maps = {"Mass": (0.5, activation)}
+    job = (str(tmp_path), "film.dcm", str(tmp_path / "film.dcm"), AS_STORED, maps)
     boxes = draw_pictures(job)
     # Twice the map's pixels. Between 0 and 1 the values are 0.25 and 0.75: 64 and 191 of 255.
     assert [box[2:] for box in boxes] == [(60, 15, 31, 34, 34), (180, 16, 32, 32, 32)]
     assert {box[:2] for box in boxes} == {("film.dcm", "Mass")}
-    assert Image.open(tmp_path / "film_Mass.png").size == (256, 128)
+    assert Image.open(tmp_path / "film_Mass.png").size == (256, 128 + caption_height(128))
 
 
 def test_results_of_a_run_that_fails_are_gone_and_those_before_stay(tmp_path):
