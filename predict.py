@@ -148,10 +148,12 @@ def main(args):
                     if isinstance(found, UserError):
                         raise found
                     boxes += found
-            bar.update(len(names))
+            bar.update(len(probs) + len(failed) - bar.n)
+        bar.update(len(paths) - bar.n)
         write_tables(folder, probs, boxes, failed)
     table = os.path.join(args.output_dir, "predictions.csv")
-    print(f"wrote {table}, and pictures beside it; not for clinical use", file=sys.stderr)
+    beside = ", and pictures beside it" if draws else ""
+    print(f"wrote {table}{beside}; not for clinical use", file=sys.stderr)
     if failed:
         count = f"{len(failed)} of {len(paths)} films failed"
         print(f"{count}: see {os.path.join(args.output_dir, 'failed.csv')}", file=sys.stderr)
