@@ -57,6 +57,7 @@ from inference.torch_names import paddle_name
 from model import CheXNet, LogLoss, normalize
 from runtime.batches import EpochSampler, FilmLoader
 from runtime.files import write_whole
+from runtime.film_files import Reading
 from runtime.progress import progress_bar
 from training.recipe import make_optimizer
 
@@ -69,7 +70,8 @@ def main(args):
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     path = args.train_list or command_line.label_list(args, "train")
     crop = RandomCropFlip(args.crop_size)
-    films = ChestXray14(args.data_dir, path, crop, args.resize, args.seed)
+    reading = Reading(args.window, args.any_modality)
+    films = ChestXray14(args.data_dir, path, crop, args.resize, args.seed, reading)
     sampler = EpochSampler(films, args.batch_size, args.seed)
     paddle.seed(args.seed)  # as train.py: the same start
     network = CheXNet()

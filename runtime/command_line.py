@@ -141,6 +141,7 @@ def add_data_arguments(parser):
     )
     add_split_argument(parser)
     add_loading_arguments(parser)
+    add_reading_arguments(parser)
 
 
 def add_loading_arguments(parser):
@@ -152,7 +153,6 @@ def add_loading_arguments(parser):
         default=default_workers(),
         help="processes that read films; 0: the main process reads them",
     )
-    add_reading_arguments(parser)
 
 
 def add_reading_arguments(parser):
