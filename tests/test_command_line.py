@@ -107,6 +107,7 @@ def test_a_bar_in_a_log_is_lines(tmp_path):
     assert "0/5" in first and "5/5" in last and "\r" not in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variables", "threads"),
     [

@@ -388,6 +388,7 @@ def test_what_has_come_of_an_archive_needs_no_more_room(mirror, tmp_path):
     assert need == pytest.approx(whole - 1500)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trick", ["cut", "wrong digest"])
 def test_imagenet_weights_that_come_cut_or_wrong_are_one_error_line(
     fails, server, from_imagenet, tmp_path, trick

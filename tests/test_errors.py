@@ -141,6 +141,7 @@ def test_a_nan_loss_stops_training_and_keeps_what_was_good(train_fails, data, tm
     assert tree(tmp_path / "save") == ["config.json"]
 
 
+@pytest.mark.slow
 def test_imagenet_weights_that_cannot_be_had(fails, data, tmp_path):
     # An empty home: no weights of an earlier download; no route for a new one.
     nowhere = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}

@@ -302,6 +302,7 @@ def test_the_output_is_not_the_table(tmp_path):
     assert table.read_text() == NIH
 
 
+@pytest.mark.slow
 def test_the_command(script, tmp_path):
     table, output = tmp_path / "table.csv.gz", tmp_path / "new" / "list.csv"
     table.write_bytes(gzip.compress(NIH.encode()))

@@ -91,6 +91,7 @@ def test_tf32_is_off_when_paddle_loads_unless_asked_for(tmp_path, words, of_user
     assert lines[1:] == [f"override: {seen}"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["eval.py", "--precision", "tf32"], ["train.py", "--tf32"]])
 def test_tf32_is_refused_where_the_environment_or_the_device_has_none(
     fails, phantoms, random_weights, tmp_path, words
