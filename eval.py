@@ -77,7 +77,15 @@ def parse_args():
         help="predictions.csv of validation films, to choose decision thresholds on",
     )
     further.add_argument(
+        "--reference-from",
+        metavar="CSV",
+        help="the same, and write operating_points.json of them: what a probability means, for "
+        "predict.py --reference",
+    )
+    further.add_argument(
         "--thresholds-list",
+        "--reference-list",
+        metavar="LIST",
         help="label list of those films (default: labels/val_list.txt, or that of --split)",
     )
     further.add_argument(
@@ -85,6 +93,12 @@ def parse_args():
         choices=["youden", "f1"],
         default="youden",
         help="the largest sensitivity + specificity, or the largest F1",
+    )
+    further.add_argument(
+        "--calibration",
+        choices=["platt", "isotonic"],
+        default="platt",
+        help="of --reference-from: a line on the logit, or isotonic, which takes more films",
     )
     further.add_argument(
         "--data-entry",
@@ -109,6 +123,11 @@ def parse_args():
         parser.error("--compare takes two files, or is given twice with the files of each side")
     if args.boxes and (args.predictions or args.compare):
         parser.error("--boxes needs a network for the heat maps: give --weights alone")
+    if args.reference_from and args.thresholds_from:
+        parser.error("--reference-from chooses thresholds too: leave --thresholds-from out")
+    if args.reference_from and not args.output_dir:
+        parser.error("--reference-from writes operating_points.json: give --output-dir")
+    args.thresholds_from = args.thresholds_from or args.reference_from
     if args.precision == "tf32":
         command_line.allow_tf32(parser, "--precision tf32")
     return args
@@ -124,16 +143,24 @@ from dataset import CLASS_NAMES, CenterCrop, ChestXray14, read_labels
 from evaluation.batch_bar import BatchBar
 from evaluation.data_source import describe_data
 from evaluation.heat_maps import BoxedFilms, MapSource, draw_examples, too_coarse
-from evaluation.measures import measure, measure_difference, measure_subgroups, measure_thresholds
-from evaluation.operating_points import thresholds_from_validation
+from evaluation.measures import (
+    measure,
+    measure_calibration,
+    measure_difference,
+    measure_subgroups,
+    measure_thresholds,
+)
+from evaluation.operating_points import choose_thresholds, read_validation
 from evaluation.predictions_csv import mean_predictions
 from evaluation.printed_tables import (
     show_aurocs,
+    show_calibration,
     show_difference,
     show_localization,
     show_subgroups,
     show_thresholds,
 )
+from evaluation.reference_values import reference_values
 from evaluation.result_folder import (
     begin_results,
     check_folder,
@@ -162,11 +189,7 @@ def main(args):
     beside = os.path.dirname(args.test_list)
     labels_dir = beside if args.predictions else os.path.join(args.data_dir, "labels")
     data = describe_data(args.test_list, labels_dir)
-    thresholds = None
-    if args.thresholds_from:
-        thresholds = thresholds_from_validation(
-            args.thresholds_from, args.thresholds_list, args.test_list, args.threshold_rule
-        )
+    thresholds, reference = learn_from_validation(args) if args.thresholds_from else (None, None)
     entries = read_data_entry(args.data_entry) if args.data_entry else None
     boxed = BoxedFilms(args.boxes, args.test_list) if args.boxes else None
     if boxed:
@@ -185,6 +208,8 @@ def main(args):
 
     if args.output_dir:
         begin_results(args.output_dir, names, probs)
+    if reference:
+        write_json(os.path.join(args.output_dir, "operating_points.json"), reference)
     bootstrap = {"resamples": args.bootstrap, "seed": args.seed}
     metrics = measure(patients, labels, probs, **bootstrap)
     show_aurocs(metrics)
@@ -195,6 +220,10 @@ def main(args):
             **measure_thresholds(patients, labels, probs, thresholds, **bootstrap),
         }
         show_thresholds(metrics["thresholds"])
+    if reference:
+        facts = file_facts(args.reference_from)
+        metrics["calibration"] = {"from": facts, **measure_calibration(labels, probs, reference)}
+        show_calibration(metrics["calibration"])
     if entries:
         groups = subgroups(names, entries)
         metrics |= measure_subgroups(patients, labels, probs, groups, thresholds, **bootstrap)
@@ -231,6 +260,18 @@ def find_inputs(args):
         args.data_entry = default if os.path.exists(default) else None
     if args.output_dir:
         check_folder(args.output_dir, args.predictions)
+
+
+def learn_from_validation(args):
+    """Return thresholds, float64 `[14]`, and what operating_points.json will hold, or None."""
+    lists = args.thresholds_list, args.test_list
+    (_, labels, patients), probs = read_validation(args.thresholds_from, *lists)
+    thresholds = choose_thresholds(labels, probs, args.threshold_rule)
+    if not args.reference_from:
+        return thresholds, None
+    values = reference_values(labels, patients, probs, thresholds, args.calibration)
+    made_of = {"list": file_facts(args.thresholds_list), **source_of([args.reference_from])}
+    return thresholds, {"rule": args.threshold_rule, **made_of, **values}
 
 
 def run_network(args):

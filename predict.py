@@ -69,6 +69,12 @@ def parse_args():
         metavar="JSON",
         help="metrics.json of eval.py --thresholds-from: add a decision to each probability",
     )
+    output.add_argument(
+        "--reference",
+        metavar="JSON",
+        help="operating_points.json of eval.py --reference-from: say what each probability means, "
+        "and write findings.csv",
+    )
     page = parser.add_argument_group("page")
     page.add_argument(
         "--serve", action="store_true", help="open a page to drop films on (pip install streamlit)"
@@ -77,6 +83,8 @@ def parse_args():
     page.add_argument("--port", type=positive_int, default=8501, help="where it listens")
     args = parser.parse_args()
     args.classes = args.classes.split(",") if args.classes else []
+    if args.thresholds and args.reference:
+        parser.error("--reference has thresholds: leave --thresholds out")
     if bool(args.films) == args.serve:
         parser.error("give films, or --serve")
     return args
@@ -89,12 +97,20 @@ import numpy as np
 import paddle
 
 from dataset import CLASS_NAMES, read_film
-from evaluation.operating_points import read_thresholds
+from evaluation.heat_maps import too_coarse
 from evaluation.predicted_folder import (
     check_picture_names,
     draw_pictures,
+    finding_rows,
     unfinished,
     write_tables,
+)
+from evaluation.reference_values import (
+    meanings,
+    none_above,
+    read_reference,
+    read_thresholds,
+    why_other,
 )
 from inference.activation_maps import TenCropMaps
 from inference.engine import load_network
@@ -103,7 +119,7 @@ from inference.film_sizes import set_sizes
 from model import TenCrop
 from runtime.batches import film_pool, in_order
 from runtime.devices import set_device
-from runtime.files import UserError
+from runtime.files import UserError, sha256
 from runtime.film_files import Reading, films_below
 from runtime.progress import progress_bar
 from serving.server import serve
@@ -114,17 +130,25 @@ def main(args):
         if name not in CLASS_NAMES:
             raise UserError(f"--classes: want some of {','.join(CLASS_NAMES)}, got {name!r}")
     thresholds = read_thresholds(args.thresholds) if args.thresholds else None
+    values = read_reference(args.reference) if args.reference else None
     set_sizes(args)
+    if values and os.path.exists(args.weights):
+        other = why_other(values, sha256(args.weights), args.crop_size, args.resize)
+        if other:
+            print(f"warning: {args.reference}: {other}; make it anew", file=sys.stderr)
     if args.serve:
         return serve(args)
     paths, draws = films_below(args.films), bool(args.top or args.classes)
+    if draws and (reason := too_coarse(args.crop_size)):
+        print(f"no heat maps: {reason}", file=sys.stderr)
+        draws = False
     if draws:
         check_picture_names(paths)
     set_device(args.device)
     network = load_network(args.weights, args.crop_size)
     layer = (TenCropMaps if draws else TenCrop)(network, args.crop_size)
     layer.eval()
-    probs, boxes, failed = {}, [], {}
+    probs, boxes, findings, failed = {}, [], [], {}
     with (
         unfinished(args.output_dir) as folder,
         film_pool(args.num_workers) as pool,
@@ -137,8 +161,11 @@ def main(args):
                 refuse(names, error, args, failed)
                 continue
             for name, film, row in zip(names, films, rows, strict=True):
-                show(bar, paths[name], film, row, thresholds)
+                known = meanings(row, thresholds, values)
+                show(bar, paths[name], film, row, known)
                 probs[name] = row
+                if values:
+                    findings += finding_rows(name, row, known)
             if draws:
                 jobs = [
                     (folder, name, paths[name], reading(args), wanted(rows[n], maps[n], args))
@@ -150,7 +177,7 @@ def main(args):
                     boxes += found
             bar.update(len(probs) + len(failed) - bar.n)
         bar.update(len(paths) - bar.n)
-        write_tables(folder, probs, boxes, failed)
+        write_tables(folder, probs, boxes, findings, failed)
     table = os.path.join(args.output_dir, "predictions.csv")
     beside = ", and pictures beside it" if draws else ""
     print(f"wrote {table}{beside}; not for clinical use", file=sys.stderr)
@@ -207,20 +234,32 @@ def wanted(probs, maps, args):
     return {name: (probs[c], maps[c]) for name in shown for c in [CLASS_NAMES.index(name)]}
 
 
-def show(bar, path, film, probs, thresholds):
-    """Print the probabilities of a film, the likeliest first, beside their thresholds."""
+def show(bar, path, film, probs, known):
+    """Print the probabilities of a film, the likeliest first, and what is known of them."""
     bar.clear()
     if reason := doubt(film):
         print(f"warning: {path}: {reason}: look at it before its figures", file=sys.stderr)
     print(path)
     for c in np.argsort(-probs, kind="stable"):
-        name, decision = CLASS_NAMES[c], ""
-        if thresholds:
-            decision = "positive" if probs[c] >= thresholds[name] else "negative"
-            decision = f"  threshold {thresholds[name]:.4f}  {decision}"
-            if np.isnan(thresholds[name]):
-                decision = "  threshold nan"
-        print(f"  {name:<18} {probs[c]:.4f}{decision}", flush=True)
+        name = CLASS_NAMES[c]
+        words = [f"  {name:<18} {probs[c]:.4f}"]
+        if name in known:
+            words += in_words(known[name], probs[c])
+        print("  ".join(words), flush=True)
+    if none_above(probs, known):
+        print("  no finding above its threshold", flush=True)
+
+
+def in_words(known, prob):
+    """Return texts for a line: what is known of a probability, a `Meaning`."""
+    words = []
+    if known.above is not None:
+        words.append(f"calibrated {known.calibrated:.4f}")
+        words.append(f"base rate {known.base_rate:.4f}")
+        words.append(f"above {known.above:3} % of films without it")
+    words.append(f"threshold {known.threshold:.4f}")
+    decision = known.decision(prob)
+    return [*words, decision] if decision else words
 
 
 if __name__ == "__main__":

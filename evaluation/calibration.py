@@ -1,8 +1,11 @@
-"""Calibration: does a finding occur as often as its probabilities say?"""
+"""Calibration: does a finding occur as often as its probabilities say, and if not, what does?"""
 
 import numpy as np
+from scipy.special import expit, logit
 
 from metrics import known_rows
+
+CERTAIN = 1e-7  # probabilities nearer to 0 or 1 than this have the logit of this
 
 
 def brier_score(labels, probs):
@@ -93,3 +96,81 @@ def expected_calibration_error(labels, probs, bins=equal_width):
             predicted, observed, films = reliability_curve(*known, bins)
             errors[c] = np.average(np.abs(predicted - observed), weights=films)
     return errors
+
+
+def fit_calibration(labels, probs, method="platt"):
+    """Fit what turns a class's probabilities into calibrated ones; scikit-learn does.
+
+    Args:
+        labels, probs: `[N]`; of films that nothing is reported on afterwards.
+        method: "platt", a line on the logit, with J. C. Platt's targets (Advances in Large Margin
+            Classifiers, 1999), which a few positives do not make certain; or "isotonic" (B.
+            Zadrozny, C. Elkan, KDD 2002), which takes more films.
+
+    Returns:
+        dict for JSON, as `calibrate` takes it: "slope" and "intercept", or "probability" and
+        "calibrated", between which lines are drawn. None for a class without both kinds of label,
+        or where the likelier film is not the one with the finding.
+    """
+    from sklearn.isotonic import IsotonicRegression  # here: a second to load
+    from sklearn.linear_model import LogisticRegression
+
+    positive, probs = np.asarray(labels).astype(bool), np.asarray(probs, np.float64)
+    if positive.all() or not positive.any() or np.ptp(probs) == 0:
+        return None
+    if method == "isotonic":
+        fitted = IsotonicRegression(y_min=0, y_max=1).fit(probs, positive)
+        steps = fitted.X_thresholds_, fitted.y_thresholds_
+        return dict(zip(("probability", "calibrated"), (x.tolist() for x in steps), strict=True))
+    found = positive.sum()
+    targets = np.where(positive, (found + 1) / (found + 2), 1 / (len(probs) - found + 2))
+    # A film counts as so much of a positive one, and the rest of a negative one.
+    twice = np.tile(_logit(probs), 2)[:, np.newaxis]
+    kinds, shares = np.repeat([1, 0], len(probs)), np.concatenate([targets, 1 - targets])
+    fitted = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000).fit(twice, kinds, shares)
+    slope, intercept = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+    return {"slope": slope, "intercept": intercept} if slope > 0 else None
+
+
+def calibrate(probs, fitted):
+    """Return calibrated probabilities, float64; NaN where nothing is fitted (`fit_calibration`)."""
+    probs = np.asarray(probs, np.float64)
+    if fitted is None:
+        return np.full(probs.shape, np.nan)
+    if "slope" in fitted:
+        return expit(fitted["slope"] * _logit(probs) + fitted["intercept"])
+    return np.interp(probs, fitted["probability"], fitted["calibrated"])
+
+
+def calibration_line(labels, probs):
+    """Return calibration slope and intercept: `[N, C]` -> float64 `[C]` each; 1 and 0 are best.
+
+    The slope is that of a logistic regression on the logit: below 1, probabilities are too
+    extreme. The intercept is that of one whose slope is 1: below 0, they are too high on average
+    (B. Van Calster et al., Journal of Clinical Epidemiology 74 (2016) 167). Films whose label is
+    unknown are left out. NaN for a class without both kinds, or with probabilities that are; the
+    slope too where one probability parts the kinds.
+    """
+    from scipy.optimize import brentq
+    from sklearn.linear_model import LogisticRegression  # here: a second to load
+
+    slopes, intercepts = np.full((2, np.shape(labels)[1]), np.nan)
+    for c, column in enumerate(zip(np.asarray(labels).T, np.asarray(probs).T, strict=True)):
+        known, scores = known_rows(*column)
+        positive, logits = known.astype(bool), _logit(scores)
+        if not positive.any() or positive.all() or np.isnan(logits).any():
+            continue
+
+        def excess(shift, logits=logits, positive=positive):
+            return expit(logits + shift).sum() - positive.sum()
+
+        intercepts[c] = brentq(excess, -40, 40)  # of logits that are within 17 of 0
+        ends = [(logits[kind].min(), logits[kind].max()) for kind in (positive, ~positive)]
+        if ends[0][0] < ends[1][1] and ends[1][0] < ends[0][1]:
+            fitted = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000)
+            slopes[c] = fitted.fit(logits[:, np.newaxis], positive).coef_[0, 0]
+    return slopes, intercepts
+
+
+def _logit(probs):
+    return logit(np.clip(np.asarray(probs, np.float64), CERTAIN, 1 - CERTAIN))

@@ -3,9 +3,15 @@
 import numpy as np
 
 from dataset import CLASS_NAMES
-from evaluation.calibration import brier_score, equal_mass, expected_calibration_error
+from evaluation.calibration import (
+    brier_score,
+    calibration_line,
+    equal_mass,
+    expected_calibration_error,
+)
 from evaluation.localization import score_map, summarize
 from evaluation.operating_points import RATES, rate_intervals, rates
+from evaluation.reference_values import calibrated_of
 from evaluation.significance import LEVEL, holm, resampled_p
 from evaluation.subgroup_rates import ENOUGH, GROUP_RATES, MISSED, rates_by_group, widest_gaps
 from metrics import auroc, average_precision, bootstrap, delong, interval, mean_defined
@@ -58,6 +64,34 @@ def measure_thresholds(patients, labels, probs, thresholds, resamples=1000, seed
     if resamples:
         intervals = rate_intervals(labels, probs, thresholds, patients, resamples, seed)
         figures |= {f"{rate}_95_percent": by_class(intervals[rate]) for rate in RATES}
+    return figures
+
+
+def measure_calibration(labels, probs, values):
+    """Return how near probabilities are to the truth before and after they are calibrated.
+
+    Args:
+        labels, probs: `[N, 14]`, of films that nothing was fitted on.
+        values: what `reference_values` returned.
+
+    Returns:
+        dict for JSON: "method", "fitted" (of each class), "before" and "after".
+    """
+    kinds = {"before": np.asarray(probs, np.float64), "after": calibrated_of(probs, values)}
+    figures = {
+        "method": values["method"],
+        "fitted": {name: facts["calibration"] for name, facts in values["by_class"].items()},
+    }
+    for kind, scores in kinds.items():
+        slope, intercept = calibration_line(labels, scores)
+        errors = expected_calibration_error(labels, scores, equal_mass)
+        errors[np.isnan(scores).any(axis=0)] = np.nan
+        figures[kind] = {
+            "brier": by_class(brier_score(labels, scores)),
+            "expected_calibration_error_equal_mass": by_class(errors),
+            "slope": by_class(slope),
+            "intercept": by_class(intercept),
+        }
     return figures
 
 

@@ -1,13 +1,11 @@
 """Decisions from probabilities: thresholds, and what they give on other films."""
 
-import json
-
 import numpy as np
 
-from dataset import CLASS_NAMES, read_labels
+from dataset import read_labels
 from evaluation.predictions_csv import read_predictions
 from metrics import interval, known_rows, resample_patients
-from runtime.files import UserError, first_line
+from runtime.files import UserError
 
 RATES = ("sensitivity", "specificity", "precision", "f1")
 
@@ -47,54 +45,31 @@ def choose_thresholds(labels, probs, rule="youden"):
     return thresholds
 
 
-def thresholds_from_validation(predictions, label_list, test_list, rule):
-    """Choose thresholds on validation films, none of whose patients is tested.
+def read_validation(predictions, label_list, test_list):
+    """Read predictions of validation films, none of whose patients is tested.
 
     Args:
         predictions: predictions.csv of the validation films.
         label_list: their labels.
         test_list: label list of the films that are tested.
-        rule: as for `choose_thresholds`.
 
     Returns:
-        float64 `[14]`.
+        A `dataset.LabelList`, and float32 `[N, 14]`.
 
     Raises:
         UserError: a file is broken, or a patient is in both lists.
     """
-    names, labels, patients = read_labels(label_list)
-    probs = read_predictions(predictions, names, "--thresholds-list")
+    listed = read_labels(label_list)
+    probs = read_predictions(predictions, listed.names, "--thresholds-list")
     tested = {*read_labels(test_list).patients}
-    shared = [name for name, of in zip(names, patients, strict=True) if of in tested]
+    pairs = zip(listed.names, listed.patients, strict=True)
+    shared = [name for name, patient in pairs if patient in tested]
     if shared:
         raise UserError(
             f"{predictions}: want patients that are not in {test_list}, got {len(shared)} films "
             f"of such, {shared[0]} first; thresholds are never chosen on test films"
         )
-    return choose_thresholds(labels, probs, rule)
-
-
-def read_thresholds(path):
-    """Read the thresholds that `eval.py --thresholds-from` left in its metrics.json.
-
-    Returns:
-        dict from class to threshold, NaN for a class that has none.
-
-    Raises:
-        UserError: the file is missing, broken, or has no thresholds.
-    """
-    try:
-        with open(path, encoding="utf-8") as file:
-            thresholds = json.load(file)["thresholds"]["threshold"]
-        return {
-            name: np.nan if thresholds[name] is None else float(thresholds[name])
-            for name in CLASS_NAMES
-        }
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path}: want a metrics.json with thresholds, got another file ({first_line(error)}); "
-            "make one with eval.py --thresholds-from"
-        ) from None
+    return listed, probs
 
 
 def rates(labels, probs, thresholds):

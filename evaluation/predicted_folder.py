@@ -8,11 +8,13 @@ import tempfile
 from dataset import CLASS_NAMES, read_film
 from evaluation.localization import LEVELS, boxes_at
 from evaluation.predictions_csv import film_names, write_predictions
+from evaluation.reference_values import Meaning
 from inference.activation_maps import heat_map, resize_map
 from runtime.files import UserError, write_whole
 from runtime.film_files import FILM_EXTENSIONS
 
 BOX_COLUMNS = ("Image Index", "Finding Label", "level", "x", "y", "w", "h")
+FINDING_COLUMNS = ("Image Index", "Finding Label", "probability", *Meaning._fields, "decision")
 
 
 @contextlib.contextmanager
@@ -47,7 +49,7 @@ def _remove_results(folder):
         for finding in CLASS_NAMES:
             with contextlib.suppress(OSError):
                 os.remove(os.path.join(folder, picture_name(film, finding)))
-    for name in ("predictions.csv", "boxes.csv", "failed.csv"):
+    for name in ("predictions.csv", "boxes.csv", "findings.csv", "failed.csv"):
         with contextlib.suppress(FileNotFoundError):
             os.remove(os.path.join(folder, name))
 
@@ -93,17 +95,32 @@ def draw_pictures(job):
     return boxes
 
 
-def write_tables(folder, probs, boxes, failed):
-    """Write predictions.csv and, where there is something to list, boxes.csv and failed.csv.
+def finding_rows(film, probs, known):
+    """Return rows for `write_tables`: each finding of a film, and what its probability means.
+
+    Args:
+        film: its name.
+        probs: float32 `[14]`.
+        known: dict from class to `reference_values.Meaning`.
+    """
+    return [
+        (film, name, prob, *known[name], known[name].decision(prob))
+        for name, prob in zip(CLASS_NAMES, probs, strict=True)
+    ]
+
+
+def write_tables(folder, probs, boxes, findings, failed):
+    """Write predictions.csv and, where there is something to list, the other tables.
 
     Args:
         folder: path.
         probs: dict from film to float32 `[14]`.
-        boxes: rows of `draw_pictures`.
+        boxes: rows of `draw_pictures`, for boxes.csv.
+        findings: rows of `finding_rows`, for findings.csv.
         failed: dict from film to what is wrong with it.
     """
     write_predictions(os.path.join(folder, "predictions.csv"), probs.keys(), probs.values())
-    tables = {"boxes.csv": (BOX_COLUMNS, boxes)}
+    tables = {"boxes.csv": (BOX_COLUMNS, boxes), "findings.csv": (FINDING_COLUMNS, findings)}
     tables["failed.csv"] = (("Image Index", "error"), list(failed.items()))
     for name, (columns, rows) in tables.items():
         if rows:

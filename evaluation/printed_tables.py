@@ -7,6 +7,13 @@ from evaluation.operating_points import RATES
 from evaluation.significance import FEW, LEVEL
 from evaluation.subgroup_rates import ENOUGH, MISSED, largest_gaps
 
+CALIBRATION_FIGURES = {
+    "brier": "Brier score",
+    "expected_calibration_error_equal_mass": "Calibration error",
+    "slope": "Slope",
+    "intercept": "Intercept",
+}
+
 
 def show_aurocs(metrics):
     """Print the table: AUROCs on stdout, as the contract has them; the rest on stderr."""
@@ -141,6 +148,19 @@ def show_thresholds(figures):
             for rate in RATES
         ]
         say(f"  {name:<18} {shown(threshold, '9.6f')}" + "".join(f"  {c:<24}" for c in cells))
+
+
+def show_calibration(figures):
+    """Print how far probabilities are from the truth before and after they are calibrated."""
+    say(f"raw -> calibrated on validation films ({figures['method']}); best: 0, 0, 1 and 0:")
+    say(f"  {'':<18} " + "".join(f"{words:<20}" for words in CALIBRATION_FIGURES.values()))
+    before, after = figures["before"], figures["after"]
+    for name in before["brier"]:
+        cells = []
+        for key in CALIBRATION_FIGURES:
+            pair = [shown(kind[key][name], ".4f") for kind in (before, after)]
+            cells.append(f"{' -> '.join(pair):<20}")
+        say(f"  {name:<18} " + "".join(cells))
 
 
 def show_subgroups(metrics):

@@ -12,6 +12,7 @@ from dataset import CLASS_NAMES
 from evaluation.heat_maps import EXAMPLES, rank
 from evaluation.localization import OVERLAPS
 from evaluation.operating_points import RATES
+from evaluation.printed_tables import CALIBRATION_FIGURES
 from evaluation.report_plots import (
     KINDS,
     draw_figures,
@@ -79,6 +80,7 @@ def write_report(folder, metrics, listed, probs, examples, why_none=None):
         examples=[_example(names, labels, probs, example) for example in examples],
         some_unknown=any(count < metrics["images"] for count in metrics["labelled"].values()),
         why_none=why_none,
+        calibration_figures=CALIBRATION_FIGURES,
         rates=RATES,
         overlaps=OVERLAPS,
         date=datetime.date.today().isoformat(),

@@ -10,7 +10,7 @@ from matplotlib.ticker import NullLocator
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from dataset import CLASS_NAMES
-from evaluation.calibration import equal_mass, reliability_curve, share_intervals
+from evaluation.calibration import calibrate, equal_mass, reliability_curve, share_intervals
 from evaluation.operating_points import net_benefit
 from metrics import PUBLISHED, known_rows
 
@@ -182,6 +182,9 @@ def _draw_reliability(axes, metrics, c, labels, probs, patients):
 
 def _draw_net_benefit(axes, metrics, c, labels, probs, _patients):
     thresholds = np.geomspace(0.01, 0.5, 60)
+    fitted = metrics.get("calibration", {}).get("fitted", {}).get(CLASS_NAMES[c])
+    if fitted:
+        probs = calibrate(probs, fitted)
     of_probs, of_all = net_benefit(labels, probs, thresholds)
     prevalence = labels.mean()
     top = prevalence or 0.001

@@ -68,7 +68,8 @@ def source_of(predictions):
 
 def begin_results(folder, names, probs):
     """Write predictions.csv, and remove what was computed from those before."""
-    for pattern in ("metrics.json", "report.html", "figures/*.png", "figures/*.svg"):
+    derived = ("metrics.json", "operating_points.json", "report.html")
+    for pattern in (*derived, "figures/*.png", "figures/*.svg"):
         for path in glob.glob(os.path.join(glob.escape(folder), pattern)):
             os.remove(path)
     write_predictions(os.path.join(folder, "predictions.csv"), names, probs)

@@ -45,6 +45,7 @@ def serve(args):
     ours = ["--weights", args.weights, "--resize", str(args.resize)]
     ours += ["--crop-size", str(args.crop_size), "--device", args.device]
     ours += ["--thresholds", args.thresholds] if args.thresholds else []
+    ours += ["--reference", args.reference] if args.reference else []
     ours += ["--window={},{}".format(*args.window)] if args.window else []
     ours += ["--any-modality"] if args.any_modality else []
     folder = os.path.dirname(os.path.abspath(__file__))

@@ -12,7 +12,8 @@ import paddle
 import streamlit as st
 
 from dataset import CLASS_NAMES, read_film
-from evaluation.operating_points import read_thresholds
+from evaluation.heat_maps import too_coarse
+from evaluation.reference_values import meanings, none_above, read_reference, read_thresholds
 from inference.activation_maps import TenCropMaps, heat_map
 from inference.engine import load_network
 from inference.film_check import doubt
@@ -36,6 +37,7 @@ def main():
     parser.add_argument("--crop-size", type=int)
     parser.add_argument("--device")
     parser.add_argument("--thresholds")
+    parser.add_argument("--reference")
     add_reading_arguments(parser)
     args = parser.parse_args()
 
@@ -65,26 +67,47 @@ def main():
     order = [CLASS_NAMES[c] for c in np.argsort(-probs, kind="stable")]
     of = dict(zip(CLASS_NAMES, probs, strict=True))
     thresholds = read_thresholds(args.thresholds) if args.thresholds else None
-    table, picture = st.columns([1, 2])
+    values = read_reference(args.reference) if args.reference else None
+    known = meanings(probs, thresholds, values)
+    table, picture = st.columns([3, 4] if values else [1, 2])
     with table:
-        rows = [("Finding", "Probability", *(("Threshold", "Decision") if thresholds else ()))]
-        rows.append(["---"] * len(rows[0]))
-        for name in order:
-            row = [name, f"{of[name]:.4f}"]
-            if thresholds:
-                decision = "positive" if of[name] >= thresholds[name] else "negative"
-                known = not np.isnan(thresholds[name])
-                row += [f"{thresholds[name]:.4f}", decision if known else ""]
-            rows.append(row)
         # Not st.table, which needs PyArrow, whose releases of today need NumPy 2.
-        st.markdown("\n".join(f"| {' | '.join(row)} |" for row in rows))
+        rows = [columns(of[name], known.get(name)) for name in order]
+        heads = ["Finding", *rows[0]]
+        lines = [heads, ["---"] * len(heads)]
+        lines += [[name, *row.values()] for name, row in zip(order, rows, strict=True)]
+        st.markdown("\n".join(f"| {' | '.join(line)} |" for line in lines))
+        if none_above(probs, known):
+            st.markdown("**No finding above its threshold.**")
+        if values:
+            st.caption(
+                f"Calibrated, base rate and rank are of {values['films']} validation films of "
+                f"{values['patients']} patients, where findings may be more or less common than "
+                "where this film is from."
+            )
     with picture:
+        if reason := too_coarse(args.crop_size):
+            st.info(f"No heat maps: {reason}.")
+            return
         finding = st.selectbox("Heat map of", order)
         st.image(
             heat_map(whole, maps[CLASS_NAMES.index(finding)], finding, of[finding]),
             caption=f"{upload.name}, and where the network looks for {finding}: "
             "the brighter, the more it speaks for the finding",
         )
+
+
+def columns(prob, known):
+    """Return what the table says of a finding: dict from heading to text."""
+    row = {"Probability": f"{prob:.4f}"}
+    if known and known.above is not None:
+        row["Calibrated"] = f"{known.calibrated:.4f}"
+        row["Base rate"] = f"{known.base_rate:.4f}"
+        row["Above, of films without it"] = f"{known.above} %"
+    if known:
+        row["Threshold"] = f"{known.threshold:.4f}"
+        row["Decision"] = known.decision(prob)
+    return row
 
 
 main()

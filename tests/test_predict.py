@@ -1,8 +1,10 @@
 """predict.py as a command, and its page in a real browser."""
 
 import contextlib
+import csv
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +19,7 @@ from PIL import Image
 from test_films import PERSON, dicom
 
 from dataset import CLASS_NAMES, read_label_list
-from evaluation.predictions_csv import read_predictions
+from evaluation.predictions_csv import read_predictions, write_predictions
 
 pytestmark = pytest.mark.slow
 
@@ -38,21 +40,30 @@ def thresholds(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    """An operating_points.json: probabilities are as foretold, and no film is positive."""
+    path = tmp_path_factory.mktemp("reference") / "operating_points.json"
+    facts = {"films": 8, "positives": 2, "prevalence": 0.25, "threshold": 2.0}
+    facts |= {"quantiles_without": [n / 100 for n in range(101)], "quantiles_with": None}
+    facts["calibration"] = {"slope": 1.0, "intercept": 0.0}
+    values = {"films": 8, "patients": 7, "by_class": dict.fromkeys(CLASS_NAMES, facts)}
+    path.write_text(json.dumps(values | {"weights": {"sha256": "ab"}}))
+    return path
+
+
 def test_predictions_are_those_of_eval(
-    script, forked, phantoms, evaluated, films, random_weights, thresholds, tmp_path
+    script, phantoms, evaluated, films, random_weights, thresholds, tmp_path
 ):
     words = [*SMALL, "--weights", random_weights, "--output-dir"]
-    options = ["--classes", "Mass,Hernia", "--thresholds", thresholds]
-    result = script("predict.py", *films, *options, *words, tmp_path / "out")
+    result = script("predict.py", *films, "--thresholds", thresholds, *words, tmp_path / "out")
     assert result.returncode == 0, result.stderr
     names, _ = read_label_list(phantoms / "labels" / "test_list.txt")
     expected = read_predictions(evaluated / "predictions.csv", names)[:2]
     probs = read_predictions(tmp_path / "out" / "predictions.csv", names[:2])
     assert np.abs(probs - expected).max() <= 1e-5
-    pictures = [f"{film.stem}_{name}.png" for film in films for name in ("Hernia", "Mass")]
-    assert tree(tmp_path / "out") == sorted(["boxes.csv", "predictions.csv", *pictures])
-    with Image.open(tmp_path / "out" / pictures[0]) as image:
-        assert (image.size, image.mode) == ((2048, 1024 + 3 * 60), "RGB")  # and a line below
+    assert "no heat maps: at crops of 64 pixels a map has 2 x 2 values" in result.stderr
+    assert tree(tmp_path / "out") == ["predictions.csv"]
     # The table: the film, then the likeliest finding first.
     lines = result.stdout.splitlines()
     assert [lines[0], lines[15]] == list(map(str, films)) and len(lines) == 30
@@ -63,24 +74,51 @@ def test_predictions_are_those_of_eval(
     assert f"  {'Edema':<18} {of['Edema']:.4f}  threshold 0.0000  positive" in lines
     assert f"  {'Hernia':<18} {of['Hernia']:.4f}  threshold nan" in lines
 
-    # Another prediction into the same folder: nothing of the first stays, but what is not its own.
-    (tmp_path / "out" / "mine.png").write_bytes(b"")
+
+def test_a_folder_of_films_with_reference_values(
+    forked, films, random_weights, reference, tmp_path
+):
     with Image.open(films[1]) as image:
         grey = image.convert("L")
-    # Of a folder, in which one film is broken.
     (tmp_path / "in" / "deep").mkdir(parents=True)
     (tmp_path / "in" / "deep" / "film.dcm").write_bytes(dicom(np.asarray(grey)))
+    shutil.copy(films[1], tmp_path / "in" / "film.png")
     (tmp_path / "in" / "broken.png").write_bytes(films[1].read_bytes()[:5000])
-    options = ["--classes", "Edema", "--keep-going", *words, tmp_path / "out"]
-    result = forked("predict.py", tmp_path / "in", *options)
+    # Of an earlier prediction into the same folder nothing stays, but what is not its own.
+    out = tmp_path / "out"
+    write_predictions(out / "predictions.csv", ["old.png"], np.full((1, 14), 0.5))
+    for name in ("old_Mass.png", "mine.png", "boxes.csv"):
+        (out / name).write_bytes(b"")
+    words = ["--resize", 144, "--crop-size", 128, "--weights", random_weights]
+    options = ["--classes", "Mass,Hernia", "--keep-going", "--reference", reference]
+    result = forked("predict.py", tmp_path / "in", *options, *words, "--output-dir", out)
     assert result.returncode == 1, result.stderr
-    assert "1 of 2 films failed" in result.stderr and "Traceback" not in result.stderr
-    again = read_predictions(tmp_path / "out" / "predictions.csv", ["deep/film.dcm"])
-    assert np.abs(again - probs[1]).max() <= 1e-6
-    found = ["boxes.csv", "deep", "deep/film_Edema.png", "failed.csv", "mine.png"]
-    assert tree(tmp_path / "out") == [*found, "predictions.csv"]
-    lines = (tmp_path / "out" / "failed.csv").read_text().splitlines()
+    assert "1 of 3 films failed" in result.stderr and "Traceback" not in result.stderr
+    assert f"warning: {reference}: they are of other weights; make it anew" in result.stderr
+    found = read_predictions(out / "predictions.csv", ["deep/film.dcm", "film.png"])
+    assert np.abs(found[0] - found[1]).max() <= 1e-6
+    pictures = [f"film_{name}.png" for name in ("Hernia", "Mass")]
+    tables = ["boxes.csv", "failed.csv", "findings.csv", "mine.png", "predictions.csv"]
+    deep = ["deep", *(f"deep/{picture}" for picture in pictures)]
+    assert sorted(tree(out)) == sorted([*tables, *pictures, *deep])
+    with Image.open(out / pictures[0]) as image:
+        assert (image.size, image.mode) == ((2048, 1024 + 3 * 60), "RGB")  # and a line below
+    lines = (out / "failed.csv").read_text().splitlines()
     assert lines[0] == "Image Index,error" and lines[1].startswith("broken.png,")
+    # 0.5 is the middle of films without a finding, and no threshold is below 2.
+    prob = f"{found[1][CLASS_NAMES.index('Mass')]:.4f}"
+    expected = f"calibrated {prob}  base rate 0.2500  above "
+    [line] = {line for line in result.stdout.splitlines() if line.startswith("  Mass ")}
+    assert line.startswith(f"  {'Mass':<18} {prob}  {expected}") and line.endswith(
+        "% of films without it  threshold 2.0000  negative"
+    )
+    assert result.stdout.count("  no finding above its threshold\n") == 2
+    with open(out / "findings.csv", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["Finding Label"] == "Mass"]
+    assert [row["Image Index"] for row in rows] == ["deep/film.dcm", "film.png"]
+    assert float(rows[1]["calibrated"]) == pytest.approx(float(rows[1]["probability"]), abs=1e-6)
+    above = int(np.ceil(100 * float(rows[1]["probability"])) - 1)
+    assert (rows[1]["above"], rows[1]["decision"]) == (str(above), "negative")
 
 
 def test_films_it_cannot_read_leave_nothing_behind(fails, films, random_weights, tmp_path):
@@ -148,11 +186,12 @@ def wait_for(found, seconds=300):
     return result
 
 
-def test_the_page(browser, films, random_weights, thresholds, tmp_path):
+def test_the_page(browser, films, random_weights, reference, tmp_path):
     pytest.importorskip("streamlit")
     real = SHARED / "sample" / "images" / "00001369_000.png"
     film = real if real.exists() else films[0]
-    words = [*SMALL, "--weights", random_weights, "--thresholds", thresholds]
+    words = ["--resize", 144, "--crop-size", 128, "--weights", random_weights]
+    words += ["--reference", reference]
     broken = tmp_path / "broken.png"
     broken.write_bytes(film.read_bytes()[:5000])
     with served(*words) as (url, process):
@@ -180,8 +219,12 @@ def test_the_page(browser, films, random_weights, thresholds, tmp_path):
         assert "Not for clinical use" in text and "Traceback" not in text
         assert all(name in text for name in CLASS_NAMES)
         rows = browser.find_elements("css selector", "table tbody tr")
-        probs = [float(row.text.split()[-3]) for row in rows if "nan" not in row.text]
+        cells = [row.text.split() for row in rows]
+        probs = [float(row[1]) for row in cells]
         assert probs == sorted(probs, reverse=True) and len(rows) == 14
+        assert all(row[2] == row[1] for row in cells)  # calibrated, by a line that changes nothing
+        assert {(row[3], *row[5:]) for row in cells} == {("0.2500", "%", "2.0000", "negative")}
+        assert "No finding above its threshold." in text and "8 validation films of 7" in text
         picture = wait_for(
             lambda: browser.find_elements("css selector", "[data-testid=stImage] img")
         )

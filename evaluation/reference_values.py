@@ -1,0 +1,194 @@
+"""What a probability means: operating_points.json, made of validation films and read with films."""
+
+import json
+from typing import NamedTuple
+
+import numpy as np
+
+from dataset import CLASS_NAMES
+from evaluation.calibration import calibrate, fit_calibration
+from metrics import known_rows
+from runtime.files import UserError, first_line
+
+LEVELS = [n / 100 for n in range(101)]  # of the quantiles
+
+
+class Meaning(NamedTuple):
+    """What is known of a film's probability of a finding; NaN and None where nothing is."""
+
+    threshold: float
+    calibrated: float = np.nan
+    base_rate: float = np.nan  # share of the validation films that have the finding
+    above: int | None = None  # per cent of the validation films without it that are less likely
+
+    def decision(self, prob):
+        """Return "positive" or "negative"; "" without a threshold."""
+        if np.isnan(self.threshold):
+            return ""
+        return "positive" if float(prob) >= self.threshold else "negative"  # as eval.py: in float64
+
+
+def reference_values(labels, patients, probs, thresholds, method):
+    """Return what validation films say of probabilities, for operating_points.json.
+
+    Args:
+        labels: `[N, 14]`, 0, 1 or NaN for unknown, which counts nowhere.
+        patients: `[N]`, the patient of each film.
+        probs: float `[N, 14]`.
+        thresholds: `[14]`, NaN where there is none, that were chosen on them.
+        method: as for `fit_calibration`.
+
+    Returns:
+        dict for JSON; None where a figure is not defined.
+    """
+    by_class = {}
+    for c, name in enumerate(CLASS_NAMES):
+        known, scores = known_rows(labels[:, c], np.asarray(probs[:, c], np.float64))
+        positive = known == 1
+        by_class[name] = {
+            "films": len(known),
+            "positives": int(positive.sum()),
+            "prevalence": float(positive.mean()) if len(known) else None,
+            "threshold": None if np.isnan(thresholds[c]) else float(thresholds[c]),
+            "quantiles_without": _quantiles(scores[~positive]),
+            "quantiles_with": _quantiles(scores[positive]),
+            "calibration": fit_calibration(positive, scores, method) if len(known) else None,
+        }
+    return {
+        "method": method,
+        "levels": LEVELS,
+        "films": len(labels),
+        "patients": len(set(patients)),
+        "by_class": by_class,
+    }
+
+
+def _quantiles(scores):
+    # "lower": values that occur, so that what is above one is above a film.
+    return np.quantile(scores, LEVELS, method="lower").tolist() if len(scores) else None
+
+
+def calibrated_of(probs, values):
+    """Return calibrated probabilities, float `[N, 14]` -> float64 `[N, 14]`; NaN without any."""
+    fitted = [values["by_class"][name]["calibration"] for name in CLASS_NAMES]
+    return np.stack([calibrate(*column) for column in zip(probs.T, fitted, strict=True)], axis=1)
+
+
+def meaning(values, name, prob):
+    """Return the `Meaning` of a film's probability of a class, by reference values."""
+    facts = values["by_class"][name]
+    without = facts["quantiles_without"]
+    above = None
+    if without is not None:
+        above = max(int(np.searchsorted(without, float(prob))) - 1, 0)  # how many are below
+    return Meaning(
+        _number(facts["threshold"]),
+        float(calibrate(prob, facts["calibration"])),
+        _number(facts["prevalence"]),
+        above,
+    )
+
+
+def meanings(probs, thresholds=None, values=None):
+    """Return what is known of a film's probabilities.
+
+    Args:
+        probs: float `[14]`.
+        thresholds: what `read_thresholds` returned, or None.
+        values: what `read_reference` returned, or None.
+
+    Returns:
+        dict from class to its `Meaning`; empty where nothing is known.
+    """
+    if values:
+        pairs = zip(CLASS_NAMES, probs, strict=True)
+        return {name: meaning(values, name, prob) for name, prob in pairs}
+    return {name: Meaning(threshold) for name, threshold in (thresholds or {}).items()}
+
+
+def none_above(probs, known):
+    """Tell whether a film reaches no threshold, of those that there are (see `meanings`)."""
+    pairs = zip(known.values(), probs, strict=True) if known else ()
+    decisions = {each.decision(prob) for each, prob in pairs} - {""}
+    return decisions == {"negative"}
+
+
+def read_thresholds(path):
+    """Read the thresholds that `eval.py --thresholds-from` left in its metrics.json.
+
+    Returns:
+        dict from class to threshold, NaN for a class that has none.
+
+    Raises:
+        UserError: the file is missing, broken, or has no thresholds.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            thresholds = json.load(file)["thresholds"]["threshold"]
+        return {name: _number(thresholds[name]) for name in CLASS_NAMES}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: want a metrics.json with thresholds, got another file ({first_line(error)}); "
+            "make one with eval.py --thresholds-from"
+        ) from None
+
+
+def read_reference(path):
+    """Read the operating_points.json that `eval.py --reference-from` wrote.
+
+    Returns:
+        dict, as `reference_values` returned it, and what is known of the network.
+
+    Raises:
+        UserError: the file is missing, broken, or another.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            values = json.load(file)
+        for name in CLASS_NAMES:
+            _check(name, values["by_class"][name])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path}: want an operating_points.json, got another file ({first_line(error)}); make "
+            "one with eval.py --reference-from"
+        ) from None
+    return values
+
+
+def why_other(values, weights, crop_size, resize):
+    """Say why reference values are not of these predictions; None where they are, or may be.
+
+    Args:
+        values: what `read_reference` returned.
+        weights: SHA-256 of the weights in use.
+        crop_size, resize: in use, pixels.
+    """
+    theirs = values.get("weights", {}).get("sha256")
+    if theirs not in (None, weights):
+        return "they are of other weights"
+    for key, ours in (("crop_size", crop_size), ("resize", resize)):
+        if values.get(key) not in (None, ours):
+            return f"they are of --{key.replace('_', '-')} {values[key]}"
+    return None
+
+
+def _check(name, facts):
+    """Raise what `read_reference` catches unless the values of a class can be used."""
+    for key in ("threshold", "prevalence"):
+        _number(facts[key])
+    curves = [facts["quantiles_without"], facts["quantiles_with"]]
+    fitted = facts["calibration"]
+    if fitted is not None and "slope" in fitted:
+        float(fitted["slope"]), float(fitted["intercept"])
+    elif fitted is not None:
+        curves += [fitted["probability"], fitted["calibrated"]]
+        if len(curves[-1]) != len(curves[-2]):
+            raise ValueError(f"a calibration of {name} whose lists differ in length")
+    for curve in curves:
+        if curve is not None and (np.ndim(curve) != 1 or not (np.diff([0, *curve, 1]) >= 0).all()):
+            raise ValueError(f"values of {name} that do not rise from 0 to 1")
+
+
+def _number(value):
+    """Return a float of JSON, which has None for NaN."""
+    return np.nan if value is None else float(value)
