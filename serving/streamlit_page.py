@@ -13,21 +13,31 @@ import streamlit as st
 
 from dataset import CLASS_NAMES, read_film
 from evaluation.heat_maps import too_coarse
-from evaluation.reference_values import meanings, none_above, read_reference, read_thresholds
+from evaluation.reference_values import (
+    meanings,
+    none_above,
+    read_reference,
+    read_thresholds,
+    why_other,
+)
 from inference.activation_maps import TenCropMaps, heat_map
 from inference.engine import load_network
 from inference.film_check import doubt
 from runtime.command_line import add_reading_arguments
 from runtime.devices import set_device
-from runtime.files import UserError
+from runtime.files import UserError, sha256
 from runtime.film_files import Reading
+
+SCROLLING_TABLES = "<style>[data-testid=stMarkdownContainer] { overflow-x: auto; }</style>"
 
 
 @st.cache_resource(show_spinner="Loading the network")
 def load(weights, crop_size, device):
-    """Return the network for all who have the page open, and its lock: it takes one at a time."""
+    """Return the network for all who have the page open, its lock (it takes one at a time), and
+    the SHA-256 of its weights."""
     set_device(device)
-    return TenCropMaps(load_network(weights, crop_size), crop_size), threading.Lock()
+    network = TenCropMaps(load_network(weights, crop_size), crop_size)
+    return network, threading.Lock(), sha256(weights)
 
 
 def main():
@@ -45,7 +55,7 @@ def main():
     st.set_page_config(page_title="CheXNet in PaddlePaddle", layout="wide")
     st.title("CheXNet in PaddlePaddle")
     st.warning("**Not for clinical use.** No output of this page may guide the care of a person.")
-    layer, lock = load(args.weights, args.crop_size, args.device)
+    layer, lock, digest = load(args.weights, args.crop_size, args.device)
     upload = st.file_uploader(
         "A frontal chest film: PNG, JPEG, TIFF or DICOM. It stays in this computer's memory alone."
     )
@@ -69,7 +79,9 @@ def main():
     thresholds = read_thresholds(args.thresholds) if args.thresholds else None
     values = read_reference(args.reference) if args.reference else None
     known = meanings(probs, thresholds, values)
-    table, picture = st.columns([3, 4] if values else [1, 2])
+    # A wide table has the width of the page, and scrolls where that is a telephone's.
+    st.markdown(SCROLLING_TABLES, unsafe_allow_html=True)
+    table, picture = (st.container(), st.container()) if values else st.columns([1, 2])
     with table:
         # Not st.table, which needs PyArrow, whose releases of today need NumPy 2.
         rows = [columns(of[name], known.get(name)) for name in order]
@@ -80,6 +92,8 @@ def main():
         if none_above(probs, known):
             st.markdown("**No finding above its threshold.**")
         if values:
+            if other := why_other(values, digest, args.crop_size, args.resize):
+                st.warning(f"The reference values are not of this network: {other}.")
             st.caption(
                 f"Calibrated, base rate and rank are of {values['films']} validation films of "
                 f"{values['patients']} patients, where findings may be more or less common than "

@@ -224,6 +224,7 @@ def test_the_page(browser, films, random_weights, reference, tmp_path):
         assert probs == sorted(probs, reverse=True) and len(rows) == 14
         assert all(row[2] == row[1] for row in cells)  # calibrated, by a line that changes nothing
         assert {(row[3], *row[5:]) for row in cells} == {("0.2500", "%", "2.0000", "negative")}
+        assert "The reference values are not of this network: they are of other weights." in text
         assert "No finding above its threshold." in text and "8 validation films of 7" in text
         picture = wait_for(
             lambda: browser.find_elements("css selector", "[data-testid=stImage] img")
