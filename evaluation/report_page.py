@@ -81,6 +81,7 @@ def write_report(folder, metrics, listed, probs, examples, why_none=None):
         some_unknown=any(count < metrics["images"] for count in metrics["labelled"].values()),
         why_none=why_none,
         calibration_figures=CALIBRATION_FIGURES,
+        calibration_means=_calibration_means(metrics.get("calibration")),
         rates=RATES,
         overlaps=OVERLAPS,
         date=datetime.date.today().isoformat(),
@@ -112,6 +113,19 @@ def _example(names, labels, probs, example):
         "rank": rank(probs, film, c),
         "labels": [CLASS_NAMES[k] for k in np.flatnonzero(labels[film] == 1)],
         "unknown": int(np.isnan(labels[film]).sum()),
+    }
+
+
+def _calibration_means(figures):
+    """Return the means of the two errors before and after, over classes that were calibrated."""
+    fitted = [name for name in CLASS_NAMES if figures and figures["fitted"][name]]
+    return {
+        key: {
+            kind: _mean_defined([figures[kind][key][name] for name in fitted])
+            for kind in ("before", "after")
+        }
+        for key in ("brier", "expected_calibration_error_equal_mass")
+        if fitted
     }
 
 
