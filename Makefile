@@ -89,5 +89,5 @@ picture: $(VENV)/installed demo/data/labels/test_list.txt
 	$(RUN) demo/picture.py $(PICTURE) --result demo/picture/result docs/picture.png
 
 clean:
-	rm -rf .venv .venv26 .venv26gpu demo/data demo/save demo/result demo/picture .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv26 .venv26gpu demo/data demo/save demo/result demo/picture demo/worked_example .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
