@@ -28,7 +28,7 @@ def write_model_card(folder, metrics):
         undefined=jinja2.StrictUndefined,
     )
     environment.filters |= {"plain": _plain, "code": _code, "films": _films}
-    card = environment.get_template("model_card_template.md").render(
+    card = environment.get_template("model_card.md").render(
         m=metrics,
         classes=CLASS_NAMES,
         figure=_figure,

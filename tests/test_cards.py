@@ -18,6 +18,7 @@ from nih.demographics import demographics, demographics_rows
 from nih.official_split import split_officially
 
 NAN = float("nan")
+FIGURES = ("auroc", "average_precision")
 PARTS = ("train", "val", "test")
 HEADER = "Image Index,Finding Labels,Patient Age,Patient Gender,View Position\n"
 
@@ -226,6 +227,7 @@ def test_who_is_on_the_films_of_a_list(tmp_path, capsys):
     assert f"\ndemographics: not known: no {table}\n" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_tables_of_the_data_card_are_what_check_computes(shared, tmp_path):
     card = rows_of((ROOT / "DATA_CARD.md").read_text())
     labels = tmp_path / "labels"
@@ -237,8 +239,51 @@ def test_the_tables_of_the_data_card_are_what_check_computes(shared, tmp_path):
     (tmp_path / "train_val_list.txt").write_text("\n".join(train_val))
     (tmp_path / "test_list.txt").write_text("\n".join(sorted({*entries}.difference(train_val))))
     split_officially(tmp_path, tmp_path, seed=0)
-    for kind, folder in (("reference", shared / "labels"), ("NIH's own", labels / "official")):
-        lists = {part: read_labels(folder / f"{part}_list.txt") for part in PARTS}
+    lists_of = {
+        "reference": shared / "labels" / "{}_list.txt",
+        "NIH's own": labels / "official" / "{}_list.txt",
+        "sample": shared / "sample_256" / "labels" / "{}_all_list.txt",
+    }
+    for kind, path in lists_of.items():
+        lists = {part: read_labels(str(path).format(part)) for part in PARTS}
         found = {part: demographics(listed, entries) for part, listed in lists.items()}
         heading, *rows = demographics_rows(found)
         assert card[(kind, *heading[1:])] == rows
+
+
+def test_the_figures_of_the_model_card_are_those_of_its_files():
+    folder = ROOT / "logs" / "2026-11-24_1444_films"
+    ours, difference, config = (
+        json.loads((folder / name).read_text())
+        for name in ("test_metrics.json", "test_comparison.json", "config.json")
+    )
+    text = (ROOT / "MODEL_CARD.md").read_text()
+    tables = rows_of(text)
+    [figures] = [rows for heading, rows in tables.items() if "calibration error" in heading]
+    expected = [
+        [
+            name,
+            str(ours["positives"][name]),
+            *(shown(ours[k][name], ours[f"{k}_95_percent"][name]) for k in FIGURES),
+            shown(ours["expected_calibration_error_equal_mass"][name]),
+        ]
+        for name in CLASS_NAMES
+    ]
+    means = [shown(ours[f"{k}_mean"], ours[f"{k}_mean_95_percent"]) for k in FIGURES]
+    assert figures == [*expected, ["**mean of 14**", "", *means, ""]]
+    assert tables["group", "films", "patients", "mean AUROC", "over classes"] == [
+        [
+            f"{kind} {group}",
+            str(found["images"]),
+            str(found["patients"]),
+            shown(found["auroc_mean"], found["auroc_mean_95_percent"]),
+            str(found["auroc_mean_over"]),
+        ]
+        for kind in ("sex", "age", "view")
+        for group, found in ours["subgroups"][kind].items()
+    ]
+    low, high = difference["mean_difference_95_percent"]
+    assert f"{difference['mean_difference']:+.3f} ({low:+.3f} to {high:+.3f})" in text
+    assert f"{ours['images']} films of {ours['patients']} patients" in text
+    assert f"crops of {config['crop_size']} pixels" in text and ours["weights"]["sha256"] in text
+    assert f"short side is {config['resize']}" in text
