@@ -8,7 +8,7 @@ import jinja2
 
 from dataset import CLASS_NAMES
 from evaluation.operating_points import RATES
-from evaluation.printed_tables import between, missed_text, shown
+from evaluation.printed_tables import CALIBRATION_FIGURES, between, missed_text, shown
 from evaluation.subgroup_rates import ENOUGH, largest_gaps
 from runtime.files import write_whole
 
@@ -33,6 +33,7 @@ def write_model_card(folder, metrics):
         classes=CLASS_NAMES,
         figure=_figure,
         rates=RATES,
+        calibration_figures=CALIBRATION_FIGURES,
         missed=_missed,
         gaps=largest_gaps(metrics.get("subgroup_gaps", {})),
         enough=ENOUGH,

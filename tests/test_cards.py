@@ -1,25 +1,26 @@
 """Cards and the flow of participants: counts by hand, and the files that figures are from."""
 
-import gzip
 import json
 import re
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, tables_of
 
-from dataset import CLASS_NAMES, LabelList, read_labels
-from evaluation.measures import measure, measure_subgroups, measure_thresholds
+from dataset import CLASS_NAMES, LabelList
+from evaluation.measures import (
+    measure,
+    measure_calibration,
+    measure_subgroups,
+    measure_thresholds,
+)
 from evaluation.model_card import write_model_card
 from evaluation.participant_flow import participant_flow
-from nih.annotations import read_data_entry
+from evaluation.reference_values import reference_values
 from nih.data_check import check, show_check
-from nih.demographics import demographics, demographics_rows
-from nih.official_split import split_officially
 
 NAN = float("nan")
 FIGURES = ("auroc", "average_precision")
-PARTS = ("train", "val", "test")
 HEADER = "Image Index,Finding Labels,Patient Age,Patient Gender,View Position\n"
 
 
@@ -69,6 +70,7 @@ def evaluation():
     listed = LabelList([f"{n}.png" for n in range(400)], labels, [str(n // 4) for n in range(400)])
     patients, thresholds = listed.patients, np.full(14, 0.5)
     groups = {"sex": {"F": list(range(40)), "<M>|": list(range(40, 400))}}
+    values = reference_values(labels[::2], patients[::2], probs[::2], thresholds, "platt")
     metrics = measure(patients, labels, probs, resamples=20)
     metrics |= {
         "flow": participant_flow(listed, probs, LabelList(["v.png"], labels[:1], ["v"])),
@@ -78,24 +80,16 @@ def evaluation():
             **measure_thresholds(patients, labels, probs, thresholds, resamples=20),
         },
         **measure_subgroups(patients, labels, probs, groups, thresholds, resamples=20),
+        "calibration": {
+            "from": {"path": "val.csv", "sha256": "v"},
+            **measure_calibration(labels, probs, values),
+        },
         "test_list": {"path": "test_list.txt", "sha256": "7e57"},
         "data": {"source": "films of our own", "list": None},
         "predictions": {"path": "p.csv", "sha256": "f00d"},
         "versions": {"python": "3"},
     }
     return listed, probs, metrics
-
-
-def rows_of(text):
-    """The tables of a page in Markdown: dict from heading to rows, each a list of cells."""
-    tables = {}
-    for table in re.findall(r"(?:^\|.*\n)+", text, re.M):
-        heading, line, *rows = (
-            [c.strip() for c in row[1:-2].split("|")] for row in table.splitlines(True)
-        )
-        assert set("".join(line)) == {"-"} and {len(row) for row in rows} == {len(heading)}
-        tables[tuple(heading)] = rows
-    return tables
 
 
 def shown(value, interval=None, digits=3):
@@ -110,7 +104,7 @@ def test_the_card_of_a_run_has_the_figures_of_metrics_json(evaluation, tmp_path)
     metrics = json.loads(json.dumps(metrics))
     write_model_card(tmp_path, metrics)
     text = (tmp_path / "model_card.md").read_text()
-    tables = rows_of(text.replace("\\|", "/"))
+    tables = tables_of(text.replace("\\|", "/"))
     figures = tables["", "prevalence", "AUROC", "average precision"]
     for name, row in zip(CLASS_NAMES, figures, strict=False):
         expected = [
@@ -137,6 +131,12 @@ def test_the_card_of_a_run_has_the_figures_of_metrics_json(evaluation, tmp_path)
     rates = [shown(at[r]["Mass"], at[f"{r}_95_percent"]["Mass"]) for r in ("sensitivity", "f1")]
     [mass] = [row for key, rows in tables.items() if "F1" in key for row in rows if "Mass" in row]
     assert [mass[2], mass[5]] == rates
+    kinds = [metrics["calibration"][kind] for kind in ("before", "after")]
+    keys = ("brier", "expected_calibration_error_equal_mass", "slope", "intercept")
+    cells = [shown(kind[key]["Mass"]) for key in keys for kind in kinds]
+    assert ["Mass", *cells] in [
+        row for key, rows in tables.items() if "Slope, raw" in key for row in rows
+    ]
     group = metrics["subgroups"]["sex"]["<M>|"]
     [row] = [row for rows in tables.values() for row in rows if row[0] == r"sex \<M\>/"]
     assert row[1:3] == ["360", shown(group["auroc_mean"], group["auroc_mean_95_percent"])]
@@ -163,7 +163,8 @@ def test_what_a_card_says_of_network_and_films_is_known(evaluation, tmp_path, kn
     }
     write_model_card(tmp_path, metrics)
     text = (tmp_path / "model_card.md").read_text()
-    rows_of(text)
+    errors = tables_of(text)["", "Brier score", "calibration error"]
+    assert errors[4][:2] == ["Mass", shown(metrics["brier"]["Mass"])]
     assert ("NIH Clinical Center" in text) == (known is not None)
     assert ("reference project" in text) == (known == "reference")
     assert ("Of the films no more is known" in text) == (known is None)
@@ -227,30 +228,6 @@ def test_who_is_on_the_films_of_a_list(tmp_path, capsys):
     assert f"\ndemographics: not known: no {table}\n" in capsys.readouterr().out
 
 
-@pytest.mark.slow
-def test_the_tables_of_the_data_card_are_what_check_computes(shared, tmp_path):
-    card = rows_of((ROOT / "DATA_CARD.md").read_text())
-    labels = tmp_path / "labels"
-    labels.mkdir()
-    packed = (shared / "labels" / "Data_Entry_2017_v2020.csv.gz").read_bytes()
-    (labels / "Data_Entry_2017_v2020.csv").write_bytes(gzip.decompress(packed))
-    entries = read_data_entry(labels / "Data_Entry_2017_v2020.csv")
-    train_val = (shared / "labels" / "official_train_val_list.txt").read_text().split()
-    (tmp_path / "train_val_list.txt").write_text("\n".join(train_val))
-    (tmp_path / "test_list.txt").write_text("\n".join(sorted({*entries}.difference(train_val))))
-    split_officially(tmp_path, tmp_path, seed=0)
-    lists_of = {
-        "reference": shared / "labels" / "{}_list.txt",
-        "NIH's own": labels / "official" / "{}_list.txt",
-        "sample": shared / "sample_256" / "labels" / "{}_all_list.txt",
-    }
-    for kind, path in lists_of.items():
-        lists = {part: read_labels(str(path).format(part)) for part in PARTS}
-        found = {part: demographics(listed, entries) for part, listed in lists.items()}
-        heading, *rows = demographics_rows(found)
-        assert card[(kind, *heading[1:])] == rows
-
-
 def test_the_figures_of_the_model_card_are_those_of_its_files():
     folder = ROOT / "logs" / "2026-11-24_1444_films"
     ours, difference, config = (
@@ -258,7 +235,7 @@ def test_the_figures_of_the_model_card_are_those_of_its_files():
         for name in ("test_metrics.json", "test_comparison.json", "config.json")
     )
     text = (ROOT / "MODEL_CARD.md").read_text()
-    tables = rows_of(text)
+    tables = tables_of(text)
     [figures] = [rows for heading, rows in tables.items() if "calibration error" in heading]
     expected = [
         [
