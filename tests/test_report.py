@@ -126,8 +126,9 @@ def test_the_page_in_a_browser(report, browser):
     assert "None: at crops of 64 pixels a map has 2 x 2 values, too few to say where" in text
     # What it says of the films is what their folder says, and nothing else.
     assert "The films: synthetic chest phantoms, drawn by demo/phantoms.py" in text
-    assert "In the test list\n12 films of 12 patients" in text
-    assert "without Hernia: no film with it" in text and "8 films of 8 patients" in text
+    # The phantoms 15 to 19 are tested; thresholds are from 12 to 14.
+    assert "In the test list\n12 films of 5 patients" in text
+    assert "without Hernia: no film with it" in text and "8 films of 3 patients" in text
     assert not re.search("NIH|ChestX-ray14|published", text)
     assert "published" not in (report[0] / "figures" / "auroc.svg").read_text()
     # Every entry of the contents is there, and all sections of the page are in them.
@@ -137,6 +138,15 @@ def test_the_page_in_a_browser(report, browser):
     assert linked == browser.execute_script(
         "return [...document.querySelectorAll('h2')].map(h => h.id)"
     )
+
+
+def test_the_model_card_says_what_the_films_are(report):
+    text = (report[0] / "model_card.md").read_text()
+    assert "synthetic chest phantoms, drawn by demo/phantoms.py" in text
+    assert not re.search("NIH|ChestX-ray14", text)
+    assert "| thresholds chosen on | 8 films of 3 patients, none of whom is tested |" in text
+    metrics = json.loads((report[0] / "metrics.json").read_text())
+    assert metrics["weights"]["sha256"] in text and "10 crops of 64 pixels" in text
 
 
 def test_a_table_as_csv(report, browser):
