@@ -150,7 +150,9 @@ from evaluation.measures import (
     measure_subgroups,
     measure_thresholds,
 )
+from evaluation.model_card import write_model_card
 from evaluation.operating_points import choose_thresholds, read_validation
+from evaluation.participant_flow import participant_flow
 from evaluation.predictions_csv import mean_predictions
 from evaluation.printed_tables import (
     show_aurocs,
@@ -189,7 +191,9 @@ def main(args):
     beside = os.path.dirname(args.test_list)
     labels_dir = beside if args.predictions else os.path.join(args.data_dir, "labels")
     data = describe_data(args.test_list, labels_dir)
-    thresholds, reference = learn_from_validation(args) if args.thresholds_from else (None, None)
+    validation = thresholds = reference = None
+    if args.thresholds_from:
+        validation, thresholds, reference = learn_from_validation(args)
     entries = read_data_entry(args.data_entry) if args.data_entry else None
     boxed = BoxedFilms(args.boxes, args.test_list) if args.boxes else None
     if boxed:
@@ -212,6 +216,7 @@ def main(args):
         write_json(os.path.join(args.output_dir, "operating_points.json"), reference)
     bootstrap = {"resamples": args.bootstrap, "seed": args.seed}
     metrics = measure(patients, labels, probs, **bootstrap)
+    metrics["flow"] = participant_flow(listed, probs, validation)
     show_aurocs(metrics)
     if thresholds is not None:
         metrics["thresholds"] = {
@@ -239,6 +244,7 @@ def main(args):
         metrics |= {"test_list": file_facts(args.test_list), "data": data}
         metrics |= {**source, "versions": versions()}
         write_metrics(args.output_dir, metrics)
+        write_model_card(args.output_dir, metrics)
         if args.no_report:
             print(f"wrote {args.output_dir}/metrics.json", file=sys.stderr)
             return
@@ -263,15 +269,16 @@ def find_inputs(args):
 
 
 def learn_from_validation(args):
-    """Return thresholds, float64 `[14]`, and what operating_points.json will hold, or None."""
+    """Return validation films, thresholds, and what operating_points.json will hold, or None."""
     lists = args.thresholds_list, args.test_list
-    (_, labels, patients), probs = read_validation(args.thresholds_from, *lists)
+    listed, probs = read_validation(args.thresholds_from, *lists)
+    _, labels, patients = listed
     thresholds = choose_thresholds(labels, probs, args.threshold_rule)
     if not args.reference_from:
-        return thresholds, None
+        return listed, thresholds, None
     values = reference_values(labels, patients, probs, thresholds, args.calibration)
     made_of = {"list": file_facts(args.thresholds_list), **source_of([args.reference_from])}
-    return thresholds, {"rule": args.threshold_rule, **made_of, **values}
+    return listed, thresholds, {"rule": args.threshold_rule, **made_of, **values}
 
 
 def run_network(args):

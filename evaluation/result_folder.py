@@ -68,7 +68,7 @@ def source_of(predictions):
 
 def begin_results(folder, names, probs):
     """Write predictions.csv, and remove what was computed from those before."""
-    derived = ("metrics.json", "operating_points.json", "report.html")
+    derived = ("metrics.json", "operating_points.json", "model_card.md", "report.html")
     for pattern in (*derived, "figures/*.png", "figures/*.svg"):
         for path in glob.glob(os.path.join(glob.escape(folder), pattern)):
             os.remove(path)

@@ -9,6 +9,7 @@ import numpy as np
 
 from dataset import CLASS_NAMES, list_films, locate_films, read_film, read_labels
 from nih.annotations import read_data_entry
+from nih.demographics import demographics, demographics_rows
 from nih.sources import LABELS
 from runtime.batches import film_pool
 from runtime.files import UserError, sha256
@@ -44,7 +45,8 @@ def check(data_dir, paths, workers, reading=AS_STORED):
         reading: how values of more than 8 bits are read.
 
     Returns:
-        dict for JSON: "lists", "split", "label_release", "films" and "problems", a list of texts.
+        dict for JSON: "lists", "split", "label_release", "demographics" (of each list; or a text,
+        why they are not known), "films" and "problems", a list of texts.
 
     Raises:
         UserError: a list is missing or broken.
@@ -82,7 +84,7 @@ def check(data_dir, paths, workers, reading=AS_STORED):
     return {
         "lists": lists,
         "split": _split(read, lists),
-        "label_release": _label_release(data_dir, read),
+        **_by_table(os.path.join(data_dir, "labels", "Data_Entry_2017_v2020.csv"), read),
         "films": {
             "found": len({*films.values(), *there.values()}),
             "listed": len(listed),
@@ -128,12 +130,19 @@ def names_digest(names):
     return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
 
 
-def _label_release(data_dir, read):
-    """Tell which release of the labels the lists follow, by NIH's table where it is at hand."""
-    path = os.path.join(data_dir, "labels", "Data_Entry_2017_v2020.csv")
+def _by_table(path, read):
+    """Return what NIH's table tells of the lists, where it is at hand."""
     if not os.path.exists(path):
-        return f"not known: no {path}"
+        return dict.fromkeys(("label_release", "demographics"), f"not known: no {path}")
     entries = read_data_entry(path)
+    return {
+        "label_release": _label_release(entries, read),
+        "demographics": {split: demographics(listed, entries) for split, listed in read.items()},
+    }
+
+
+def _label_release(entries, read):
+    """Tell which release of the labels the lists follow, by NIH's table."""
     differ = {split: 0 for split in read}
     for split, (names, labels, _) in read.items():
         for name, flags in zip(names, labels, strict=True):
@@ -166,7 +175,18 @@ def show_check(report, as_json):
         f"films: {films['found']:,} found, {films['listed']:,} listed, "
         f"{films['do_not_decode']:,} do not decode"
     )
+    _show_demographics(report["demographics"])
     for problem in report["problems"][:20]:
         print(f"problem: {problem}")
     count = len(report["problems"])
     print(f"{count} problems" if count else "all is well")
+
+
+def _show_demographics(found):
+    """Print who is on the films, or why that is not known."""
+    if isinstance(found, str):
+        print(f"demographics: {found}")
+        return
+    print("demographics, by labels/Data_Entry_2017_v2020.csv; findings by the lists:")
+    for what, *texts in demographics_rows(found):
+        print(f"  {what:<28}" + "".join(f"{text:>18}" for text in texts))

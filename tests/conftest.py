@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -292,6 +293,18 @@ def reference_weights(shared, script, once):
 def tree(folder):
     """All files below a folder, to see that nothing was left there."""
     return sorted(str(p.relative_to(folder)) for p in pathlib.Path(folder).rglob("*"))
+
+
+def tables_of(text):
+    """The tables of a page in Markdown: dict from heading to rows, each a list of cells."""
+    tables = {}
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.M):
+        heading, line, *rows = (
+            [cell.strip() for cell in row[1:-1].split("|")] for row in table.splitlines()
+        )
+        assert set("".join(line)) == {"-"} and {len(row) for row in rows} == {len(heading)}
+        tables[tuple(heading)] = rows
+    return tables
 
 
 def link_films(source, target):

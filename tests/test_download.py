@@ -14,13 +14,14 @@ import time
 import numpy as np
 import paddle
 import pytest
-from conftest import ROOT, link_films, tree
+from conftest import ROOT, link_films, tables_of, tree
 from mirror import Huge, archive, fill
 
 from dataset import CLASS_NAMES, read_label_list
 from evaluation.predictions_csv import read_predictions
 from model import CheXNet, read_weights
 from nih import download
+from nih.demographics import demographics_rows
 from nih.download import fetch
 from runtime.files import UserError
 
@@ -232,6 +233,8 @@ def test_the_real_lists_pass_the_real_digests(script, server, shared, tmp_path):
     assert report["lists"]["test"]["films"] == 22_433
     assert report["lists"]["test"]["patients"] == 6_187
     assert "22433 films are missing" in report["problems"][2]
+    rows = tables_of((ROOT / "DATA_CARD.md").read_text())[("reference", "train", "val", "test")]
+    assert rows == demographics_rows(report["demographics"])[1:]
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,18 @@ import time
 
 import numpy as np
 import pytest
-from conftest import ROOT, link_films, tree
+from conftest import ROOT, link_films, tables_of, tree
 
-from dataset import ChestXray14, RandomCropFlip, patient, read_film, read_label_list
+from dataset import (
+    ChestXray14,
+    RandomCropFlip,
+    patient,
+    read_film,
+    read_label_list,
+    read_labels,
+)
+from nih.annotations import read_data_entry
+from nih.demographics import demographics, demographics_rows
 from runtime.batches import FilmLoader
 
 pytestmark = pytest.mark.slow
@@ -252,3 +261,11 @@ def test_nih_s_own_split(shared, forked, tmp_path):
     report = json.loads(forked("prepare_data.py", "check", *words).stdout)
     assert (report["split"], report["label_release"]) == ("official", "2020")
     assert not [problem for problem in report["problems"] if "patients are in" in problem]
+    card = tables_of((ROOT / "DATA_CARD.md").read_text())
+    assert card[("NIH's own", *PARTS)] == demographics_rows(report["demographics"])[1:]
+    entries = read_data_entry(folder / "labels" / packed.stem)
+    lists = shared / "sample_256" / "labels"
+    of = {
+        part: demographics(read_labels(lists / f"{part}_all_list.txt"), entries) for part in PARTS
+    }
+    assert card[("sample", *PARTS)] == demographics_rows(of)[1:]

@@ -16,6 +16,7 @@ from dataset import CLASS_NAMES, LabelList, read_label_list
 from evaluation.data_source import describe_data
 from evaluation.heat_maps import Example, choose_examples, rank
 from evaluation.measures import measure
+from evaluation.participant_flow import participant_flow
 from evaluation.report_page import write_report
 from runtime.files import UserError
 
@@ -125,6 +126,9 @@ def test_the_page_in_a_browser(report, browser):
     assert "None: at crops of 64 pixels a map has 2 x 2 values, too few to say where" in text
     # What it says of the films is what their folder says, and nothing else.
     assert "The films: synthetic chest phantoms, drawn by demo/phantoms.py" in text
+    # The phantoms 15 to 19 are tested; thresholds are from 12 to 14.
+    assert "In the test list\n12 films of 5 patients" in text
+    assert "without Hernia: no film with it" in text and "8 films of 3 patients" in text
     assert not re.search("NIH|ChestX-ray14|published", text)
     assert "published" not in (report[0] / "figures" / "auroc.svg").read_text()
     # Every entry of the contents is there, and all sections of the page are in them.
@@ -136,9 +140,18 @@ def test_the_page_in_a_browser(report, browser):
     )
 
 
+def test_the_model_card_says_what_the_films_are(report):
+    text = (report[0] / "model_card.md").read_text()
+    assert "synthetic chest phantoms, drawn by demo/phantoms.py" in text
+    assert not re.search("NIH|ChestX-ray14", text)
+    assert "| thresholds chosen on | 8 films of 3 patients, none of whom is tested |" in text
+    metrics = json.loads((report[0] / "metrics.json").read_text())
+    assert metrics["weights"]["sha256"] in text and "10 crops of 64 pixels" in text
+
+
 def test_a_table_as_csv(report, browser):
     browser.get((report[0] / "report.html").as_uri())
-    text = browser.execute_script("return csv(document.querySelector('table'))")
+    text = browser.execute_script("return csv(document.querySelector('table.sortable'))")
     header, *rows = csv.reader(io.StringIO(text))
     assert header[:6] == [
         *("Class", "Positive films", "Prevalence"),
@@ -220,12 +233,15 @@ def test_examples_are_the_likeliest_films_that_are_left():
 def test_published_figures_are_beside_the_same_films_alone(tmp_path, known):
     rng = np.random.default_rng(0)
     labels, probs = rng.integers(0, 2, (9, 14), np.uint8), rng.random((9, 14))
+    labels[:, -1] = 0  # nobody has the last one
     names = [f"{n:08}_000.png" for n in range(9)]
     metrics = measure(names, labels, probs, resamples=0)
     metrics["data"] = {"source": None, "list": known}
+    listed = LabelList(names, labels, names)
+    metrics["flow"] = participant_flow(listed, probs, LabelList(names[:1], labels[:1], names[:1]))
     film, activation = np.zeros((32, 32), np.uint8), np.eye(4)
     examples = [Example("boxed", 3, 4, film, activation, [(1, 2, 8, 9)])]
-    write_report(tmp_path, metrics, LabelList(names, labels, names), probs, examples)
+    write_report(tmp_path, metrics, listed, probs, examples)
     text = (tmp_path / "report.html").read_text()
     svg = (tmp_path / "figures" / "auroc.svg").read_text()
     assert ("0.848</td>" in text) == ("Yao" in text) == (known == "reference")
@@ -234,6 +250,10 @@ def test_published_figures_are_beside_the_same_films_alone(tmp_path, known):
     place = (-probs[:, 4]).argsort().tolist().index(3) + 1
     assert f"<strong>Mass</strong>, probability {probs[3, 4]:.3f}, rank {place} of 9" in text
     assert "for Mass, with a radiologist's box" in text
+    flow = " ".join(text.split())
+    assert "<strong>In the test list</strong><br>9 films of 9 patients<" in flow
+    assert "13 of 14 <br>without Hernia: no film with it</li>" in flow
+    assert "<strong>Thresholds chosen on</strong><br>1 film of 1 patient, none" in flow
 
 
 def test_what_is_known_of_a_list(tmp_path, shared):

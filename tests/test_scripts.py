@@ -249,7 +249,7 @@ def test_a_folder_never_holds_two_evaluations(
     shutil.copytree(from_predictions[0], result)
     words.insert(0, "--no-report")
     assert forked("eval.py", *words, result).returncode == 0
-    assert tree(result) == ["figures", "metrics.json", "predictions.csv"]
+    assert tree(result) == ["figures", "metrics.json", "model_card.md", "predictions.csv"]
     first, again = (
         json.loads((folder / "metrics.json").read_text()) for folder in (evaluated, result)
     )
