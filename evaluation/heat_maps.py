@@ -1,5 +1,6 @@
 """Which heat maps an evaluation needs: those that boxes score, and those that the page shows."""
 
+import posixpath
 from typing import NamedTuple
 
 import numpy as np
@@ -95,7 +96,9 @@ class BoxedFilms:
 
     def __init__(self, path, test_list):
         every = read_boxes(path)
-        place_of = {name: n for n, name in enumerate(read_label_list(test_list)[0])}
+        # A list may name folders, NIH's file does not.
+        names = map(posixpath.basename, read_label_list(test_list)[0])
+        place_of = {name: n for n, name in enumerate(names)}
         self.boxes = [box for box in every if box.film in place_of]
         self.of_file = len(every)
         if not self.boxes:

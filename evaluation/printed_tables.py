@@ -80,7 +80,8 @@ def show_difference(figures, a, b):
                 known = f"{words} = {shown(p, '.3g')} (Holm {shown(adjusted, '.3g')})"
                 cells.append(f"{words} undefined" if p is None else known)
         if fewer[0] < FEW:
-            cells.append(f"caution: {fewer[0]} {fewer[1]}")
+            kind = fewer[1][:-1] if fewer[0] == 1 else fewer[1]
+            cells.append(f"caution: {fewer[0]} {kind}")
         print(f"{name:<18} " + "  ".join(cells))
     mean = shown(figures["mean_difference"], "+.4f")
     interval = between(figures.get("mean_difference_95_percent"), "+.4f")

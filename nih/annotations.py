@@ -2,6 +2,7 @@
 
 import csv
 import math
+import posixpath
 import re
 from typing import NamedTuple
 
@@ -103,6 +104,11 @@ def read_data_entry(path):
     return entries
 
 
+def entry_of(film, entries):
+    """Return the `Entry` of a film, whose name may have folders, which NIH's has not; or None."""
+    return entries.get(posixpath.basename(film))
+
+
 def read_names(path, entries, table):
     """Read train_val_list.txt or test_list.txt: a film a line.
 
@@ -156,7 +162,8 @@ def subgroups(films, entries):
         dict from "sex", "age", "view" and "sex and age" to a dict from group to the indices of its
         films; films of which the table says nothing are "not known".
     """
-    known = [entries.get(film, Entry(frozenset(), None, "", "")) for film in films]
+    nobody = Entry(frozenset(), None, "", "")
+    known = [entry_of(film, entries) or nobody for film in films]
     groups = {
         "sex": [entry.sex for entry in known],
         "age": [_age_band(entry.age) for entry in known],

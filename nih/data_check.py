@@ -8,7 +8,7 @@ import os
 import numpy as np
 
 from dataset import CLASS_NAMES, list_films, locate_films, read_film, read_labels
-from nih.annotations import read_data_entry
+from nih.annotations import entry_of, read_data_entry
 from nih.demographics import demographics, demographics_rows
 from nih.sources import LABELS
 from runtime.batches import film_pool
@@ -148,7 +148,8 @@ def _label_release(entries, read):
         for name, flags in zip(names, labels, strict=True):
             ours = {CLASS_NAMES[c] for c in np.flatnonzero(flags == 1)}
             unknown = {CLASS_NAMES[c] for c in np.flatnonzero(np.isnan(flags))}
-            differ[split] += name not in entries or ours != entries[name].findings - unknown
+            entry = entry_of(name, entries)
+            differ[split] += entry is None or ours != entry.findings - unknown
     total = sum(differ.values())
     if total == 0:
         return "2020"

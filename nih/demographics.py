@@ -3,7 +3,7 @@
 import numpy as np
 
 from dataset import CLASS_NAMES
-from nih.annotations import subgroups
+from nih.annotations import entry_of, subgroups
 
 KINDS = ("sex", "age", "view")
 
@@ -26,7 +26,7 @@ def demographics(listed, entries):
     people = np.asarray(patients)
     _, counts = np.unique(people, return_counts=True)
     groups = subgroups(names, entries)
-    ages = [entries[name].age for name in names if name in entries]
+    ages = [entry.age for name in names if (entry := entry_of(name, entries))]
     ages = [age for age in ages if age is not None]
     return {
         "films": len(names),

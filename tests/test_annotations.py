@@ -69,7 +69,7 @@ def test_films_are_grouped():
         "c.png": Entry(frozenset(), 95, "F", "AP"),
         "d.png": Entry(frozenset(), None, "M", "AP"),
     }
-    assert subgroups(["c.png", "e.png", "a.png", "b.png", "d.png"], entries) == {
+    assert subgroups(["c.png", "e.png", "a.png", "images_001/b.png", "d.png"], entries) == {
         "sex": {"F": [0, 3], "M": [2, 4], "not known": [1]},
         "age": {"0-17": [2], "18-39": [3], "80+": [0], "not known": [1, 4]},
         "view": {"AP": [0, 4], "PA": [2, 3], "not known": [1]},
