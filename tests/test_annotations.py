@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dataset import CLASS_NAMES, read_label_list
+from evaluation.heat_maps import BoxedFilms
 from nih.annotations import Box, Entry, read_boxes, read_data_entry, read_names, subgroups
 from runtime.files import UserError
 
@@ -44,6 +45,13 @@ def test_a_file_that_is_no_table(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"boxes.csv: want NIH's BBox_List_2017.csv"):
         read_boxes(path)
+
+
+def test_boxes_are_of_films_that_a_list_names_with_folders(tmp_path):
+    boxes, listed = tmp_path / "boxes.csv", tmp_path / "list.csv"
+    boxes.write_text(BOXES + "a.png,Mass,1,2,3,4\n")
+    listed.write_text("Image Index,Mass\nimages_001/b.png,0\nimages_001/a.png,1\n")
+    assert BoxedFilms(boxes, listed).indices == [(1, CLASS_NAMES.index("Mass"))]
 
 
 def test_entries_are_read(tmp_path):
