@@ -23,6 +23,7 @@ from runtime.untrusted_files import read_pickle
 pytestmark = pytest.mark.slow
 
 SIZES = ["--resize", 72, "--crop-size", 64]
+MAP_SIZES = ["--resize", 144, "--crop-size", 128]  # the least at which heat maps are drawn
 OPTIONS = [*SIZES, "--pretrained", "none", "--batch-size", 4, "--decay-epochs", 1, "--log-freq", 1]
 
 
@@ -85,6 +86,21 @@ def evaluated_on_device(phantoms, random_weights, on_device, once):
         assert result.returncode == 0, result.stderr
 
     return once("evaluated_on_device", evaluate)
+
+
+@pytest.fixture(scope="module")
+def predicted_on_cpu(phantoms, random_weights, forked, once):
+    """Two test phantoms and their probabilities at `MAP_SIZES`, computed on the CPU."""
+    names, _ = read_label_list(phantoms / "labels" / "test_list.txt")
+    films = [phantoms / "images" / name for name in names[:2]]
+
+    def predict(folder):
+        words = ["--weights", random_weights, "--top", 0, "--output-dir", folder]
+        result = forked("predict.py", *films, *MAP_SIZES, *words, "--device", "cpu")
+        assert result.returncode == 0, result.stderr
+
+    folder = once("predicted_on_cpu", predict)
+    return films, read_predictions(folder / "predictions.csv", names[:2])
 
 
 def losses(printed):
@@ -331,20 +347,18 @@ def test_a_run_on_a_device_is_stopped_and_goes_on_to_the_bit(
         assert same(ours, theirs), name
 
 
-def test_auto_is_the_accelerator_and_predict_sees_there_what_eval_sees_on_the_cpu(
-    phantoms, random_weights, evaluated, on_device, tmp_path
+def test_auto_is_the_accelerator_and_predict_sees_there_what_it_sees_on_the_cpu(
+    predicted_on_cpu, random_weights, on_device, tmp_path
 ):
-    names, _ = read_label_list(phantoms / "labels" / "test_list.txt")
-    film = phantoms / "images" / names[0]
-    words = ["--weights", random_weights, *SIZES, "--output-dir", tmp_path, "--top", 1]
-    result = on_device("predict.py", film, *words)
+    films, theirs = predicted_on_cpu
+    words = ["--weights", random_weights, *MAP_SIZES, "--output-dir", tmp_path, "--top", 1]
+    result = on_device("predict.py", films[0], *words)
     assert result.returncode == 0, result.stderr
-    ours = read_predictions(tmp_path / "predictions.csv", names[:1])
-    theirs = read_predictions(evaluated / "predictions.csv", names)[:1]
-    assert np.abs(ours - theirs).max() <= 1e-6
+    ours = read_predictions(tmp_path / "predictions.csv", [films[0].name])
+    assert np.abs(ours - theirs[:1]).max() <= 1e-6
     assert len(list(tmp_path.glob("*.png"))) == 1
     for name in ("standin:7", "standing"):
-        result = on_device("predict.py", film, *words, "--device", name)
+        result = on_device("predict.py", films[0], *words, "--device", name)
         assert result.returncode == 2
         there = f"error: --device {name}: no such device; there is cpu, standin:0, standin:1"
         assert result.stderr.splitlines()[-1] == there
@@ -371,22 +385,21 @@ def test_boxes_are_scored_on_a_device_as_on_the_cpu(
 
 
 def test_the_page_computes_on_the_device(
-    phantoms, random_weights, evaluated, standin_variables, browser, monkeypatch
+    predicted_on_cpu, random_weights, standin_variables, browser, monkeypatch
 ):
     pytest.importorskip("streamlit")
     for name, value in standin_variables.items():
         monkeypatch.setenv(name, value)
-    names, _ = read_label_list(phantoms / "labels" / "test_list.txt")
-    probs = read_predictions(evaluated / "predictions.csv", names)
-    with served(*SIZES, "--weights", random_weights, "--device", "standin:1") as (url, _):
+    films, probs = predicted_on_cpu
+    with served(*MAP_SIZES, "--weights", random_weights, "--device", "standin:1") as (url, _):
         browser.get(url)
 
         def inputs():
             return browser.find_elements("css selector", "input[type=file]")
 
-        for n in (0, 1):  # the second in another thread of Streamlit's
-            wait_for(inputs)[0].send_keys(str(phantoms / "images" / names[n]))
-            caption = f"{names[n]}, and where the network looks for"
+        for film, row in zip(films, probs, strict=True):  # two threads of Streamlit's
+            wait_for(inputs)[0].send_keys(str(film))
+            caption = f"{film.name}, and where the network looks for"
             wait_for(
                 lambda caption=caption: (
                     caption in browser.execute_script("return document.body.innerText")
@@ -394,4 +407,4 @@ def test_the_page_computes_on_the_device(
             )
             rows = browser.find_elements("css selector", "table tbody tr")
             shown = [float(row.text.split()[-1]) for row in rows]
-            np.testing.assert_allclose(shown, sorted(probs[n], reverse=True), atol=6e-5)
+            np.testing.assert_allclose(shown, sorted(row, reverse=True), atol=6e-5)
