@@ -1,15 +1,17 @@
-"""The network for other programs: films of 256 x 256 bytes in, 14 probabilities out.
+"""The network for other programs, and as a page that runs it in the browser.
 
     python export.py film.png --weights pretrained_models/model_from_torch.pdparams --format onnx
 
-Scaling, normalisation and the ten crops are inside. The films are what it is checked on before it
-is written; it ends with
+Films of 256 x 256 bytes in, 14 probabilities out: scaling, normalisation and the ten crops are
+inside. The films given are what it is checked on before it is written; it ends with
 
     wrote exported/model_from_torch.onnx; largest difference from eval.py on 1 films: <number>
 """
 
+import functools
 import importlib.util
 import os
+import sys
 import tempfile
 
 # Programs are saved in Paddle 3's own format; the older one, which `environment` asks for, has no
@@ -20,7 +22,7 @@ from runtime import command_line
 
 EXAMPLES = """\
   python export.py film.png --weights save/best_model.pdparams --format onnx
-  python export.py film.png --weights save/best_model.pdparams --format torch
+  python export.py film.png --weights save/best_model.pdparams --format web    # a page
 """
 
 
@@ -35,14 +37,37 @@ def parse_args():
     parser.add_argument("--weights", required=True, help=".pdparams or .safetensors file")
     parser.add_argument(
         "--format",
-        choices=["paddle", "onnx", "safetensors", "torch"],
+        choices=["paddle", "onnx", "safetensors", "torch", "web"],
         required=True,
         help="paddle: for Paddle Inference; safetensors: the weights alone; "
-        "torch: a state dict for torchvision's densenet121",
+        "torch: a state dict for torchvision's densenet121; "
+        "web: a folder of static files, a page that runs the network in the browser",
     )
     parser.add_argument("--output-dir", default="exported", help="folder for the files")
     command_line.add_size_arguments(parser)
-    return parser.parse_args()
+    page = parser.add_argument_group("page, with --format web")
+    page.add_argument(
+        "--thresholds",
+        metavar="JSON",
+        help="metrics.json of eval.py --thresholds-from: the page shows decisions",
+    )
+    page.add_argument(
+        "--reference",
+        metavar="JSON",
+        help="operating_points.json of eval.py --reference-from: the page says what a probability "
+        "means",
+    )
+    page.add_argument(
+        "--metrics",
+        metavar="JSON",
+        help="metrics.json of eval.py: the page says how good the network is",
+    )
+    args = parser.parse_args()
+    if args.format != "web" and (args.thresholds or args.reference or args.metrics):
+        parser.error("--thresholds, --reference and --metrics go with --format web")
+    if args.thresholds and args.reference:
+        parser.error("--reference has thresholds: leave --thresholds out")
+    return args
 
 
 if __name__ == "__main__":
@@ -51,15 +76,18 @@ if __name__ == "__main__":
 import numpy as np
 import paddle
 import safetensors.numpy
+from paddle import nn
 
 from dataset import CLASS_NAMES, read_film
 from inference.engine import load_network
 from inference.film_sizes import set_sizes
+from inference.onnx_file import write_onnx
 from inference.torch_file import write_torch
 from model import CheXNet, TenCrop, load_weights
 from runtime.devices import set_device
 from runtime.files import UserError, sha256, write_json
 from runtime.torch_checkpoint import INSTALL_TORCH
+from web.site_folder import check_target, predict_in_node, read_known, write_site
 
 IS_PADDLE_2 = paddle.__version__.startswith("2")
 TOLERANCE = 1e-5
@@ -68,10 +96,9 @@ PACKAGES = {
         ["paddle2onnx", "onnx", "onnxruntime"],
         "pip install paddle2onnx==2.1.0 onnx onnxruntime",
     ),
+    "web": (["paddle2onnx", "onnx"], "pip install paddle2onnx==2.1.0 onnx"),
     "torch": (["torch"], INSTALL_TORCH),
 }
-# What paddle2onnx 2.1 writes and ONNX Runtime 1.17 and later reads.
-OPSET = 17
 
 
 class BatchedTenCrop(TenCrop):
@@ -83,6 +110,30 @@ class BatchedTenCrop(TenCrop):
         return paddle.reshape(probs, [10, -1, probs.shape[1]]).mean(axis=0)
 
 
+class CropNetwork(nn.Layer):
+    """The network on crops that are already cut: a film may have any sides then.
+
+    Args:
+        network: a `CheXNet`.
+    """
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, crops):
+        """Return probabilities and class activation maps.
+
+        Args:
+            crops: uint8 `[N, 1, size, size]`.
+
+        Returns:
+            float32 `[N, C]` and `[N, C, h, w]`.
+        """
+        features = self.network.features(crops)
+        return self.network.classify(features), self.network.class_maps(features)
+
+
 def main(args):
     set_sizes(args)
     wanted, remedy = PACKAGES.get(args.format, ([], None))
@@ -91,20 +142,29 @@ def main(args):
         raise UserError(
             f"--format {args.format}: the package {missing[0]} is not installed; {remedy}"
         )
-    if args.format in ("paddle", "onnx") and IS_PADDLE_2:
+    if args.format in ("paddle", "onnx", "web") and IS_PADDLE_2:
         raise UserError(
             f"--format {args.format}: want Paddle 3, got {paddle.__version__}, which cannot save "
             "the crops; install another, or export safetensors"
         )
+    stem = os.path.splitext(os.path.basename(args.weights))[0]
+    known, export = None, EXPORTS[args.format]
+    if args.format == "web":
+        check_target(os.path.join(args.output_dir, f"{stem}-web"))
+        if os.path.exists(args.weights):
+            known = read_known(args, sha256(args.weights))
+        export = functools.partial(export, paths=args.films, weights=args.weights, known=known)
     set_device("cpu")
-    pixels = np.stack([read_square(path, args.resize) for path in args.films])
+    read = read_film if args.format == "web" else read_square
+    films = [read(path, args.resize)[np.newaxis] for path in args.films]
     network = CheXNet()
     load_weights(network, args.weights)
     network.eval()
     with paddle.no_grad():
         # As eval.py computes it; Paddle 2.6 fails on the program that it would do so with.
         fast = network if IS_PADDLE_2 else load_network(args.weights, args.crop_size)
-        expected = TenCrop(fast, args.crop_size)(paddle.to_tensor(pixels)).numpy()
+        ten_crop = TenCrop(fast, args.crop_size)
+        expected = np.concatenate([ten_crop(paddle.to_tensor(film)).numpy() for film in films])
 
     metadata = {
         "classes": ",".join(CLASS_NAMES),
@@ -119,14 +179,13 @@ def main(args):
     if args.format in ("safetensors", "torch"):  # the weights alone
         metadata["input"] = f"float32 [N, 3, {args.crop_size}, {args.crop_size}], normalised"
         metadata["output"] = "float32 [N, 14], probabilities"
-    stem = os.path.splitext(os.path.basename(args.weights))[0]
     os.makedirs(args.output_dir, exist_ok=True)
     # On the same disk, so that what has passed takes its name in one step.
     with tempfile.TemporaryDirectory(dir=args.output_dir) as folder:
         path = os.path.join(folder, stem)
         layer = BatchedTenCrop(network, args.crop_size)
         layer.eval()
-        written, probs = EXPORTS[args.format](layer, path, pixels, metadata)
+        written, probs = export(layer, path, films, metadata)
         difference = float(np.abs(probs - expected).max())
         if not difference <= TOLERANCE:
             raise UserError(
@@ -134,11 +193,20 @@ def main(args):
                 f"{difference:.1e}; nothing is written, please report it"
             )
         for name in written:
-            os.replace(os.path.join(folder, name), os.path.join(args.output_dir, name))
+            target = os.path.join(args.output_dir, name)
+            if os.path.isdir(target):  # an earlier page, which no folder can replace in place
+                os.replace(target, os.path.join(folder, "earlier"))
+            os.replace(os.path.join(folder, name), target)
+    target = os.path.join(args.output_dir, written[0])
     print(
-        f"wrote {os.path.join(args.output_dir, written[0])}; largest difference from eval.py on "
-        f"{len(pixels)} films: {difference:.1e}"
+        f"wrote {target}; largest difference from eval.py on {len(films)} films: {difference:.1e}"
     )
+    if args.format == "web":
+        print(
+            f"open http://127.0.0.1:8000 after python -m http.server --bind 127.0.0.1 --directory "
+            f"{target} 8000",
+            file=sys.stderr,
+        )
 
 
 def read_square(path, side):
@@ -150,56 +218,54 @@ def read_square(path, side):
     return film
 
 
-def export_paddle(layer, path, pixels, metadata):
+def export_paddle(layer, path, films, metadata):
     """Save a program for Paddle Inference; return the files' names and what it predicts."""
-    spec = paddle.static.InputSpec([None, *pixels.shape[1:]], "uint8", "films")
-    paddle.jit.save(layer, path, input_spec=[spec])
+    pixels = np.concatenate(films)
+    paddle.jit.save(layer, path, input_spec=[spec_of(pixels)])
     write_json(f"{path}.metadata.json", metadata)
     config = paddle.inference.Config(f"{path}.json", f"{path}.pdiparams")
     config.disable_glog_info()
     config.disable_gpu()
     predictor = paddle.inference.create_predictor(config)
-    films = predictor.get_input_handle(predictor.get_input_names()[0])
-    films.copy_from_cpu(pixels)
+    entry = predictor.get_input_handle(predictor.get_input_names()[0])
+    entry.copy_from_cpu(pixels)
     predictor.run()
     probs = predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
     stem = os.path.basename(path)
     return [f"{stem}.json", f"{stem}.pdiparams", f"{stem}.metadata.json"], probs
 
 
-def export_onnx(layer, path, pixels, metadata):
-    """Save an ONNX model; return the file's name and what ONNX Runtime predicts with it."""
-    import onnx
-    import onnxruntime
-    import paddle2onnx
+def spec_of(pixels):
+    """Return what a program takes: as many films as one likes, of these films' size."""
+    return paddle.static.InputSpec([None, *pixels.shape[1:]], "uint8", "films")
 
-    export_paddle(layer, path, pixels, metadata)
+
+def export_onnx(layer, path, films, metadata):
+    """Save an ONNX model; return the file's name and what ONNX Runtime predicts with it."""
+    import onnxruntime
+
+    pixels = np.concatenate(films)
     target = f"{path}.onnx"
-    paddle2onnx.export(
-        f"{path}.json", f"{path}.pdiparams", target, opset_version=OPSET, optimize_tool="None"
-    )
-    model = onnx.load(target)
-    graph = model.graph
-    old = graph.output[0].name
-    for node in graph.node:
-        node.output[:] = ["probabilities" if name == old else name for name in node.output]
-    graph.output[0].name = "probabilities"
-    for value in (graph.input[0], graph.output[0]):
-        value.type.tensor_type.shape.dim[0].dim_param = "N"
-    # Constants that nothing reads, of which ONNX Runtime would warn one by one.
-    read = {name for node in graph.node for name in node.input}
-    kept = [node for node in graph.node if node.op_type != "Constant" or node.output[0] in read]
-    del graph.node[:]
-    graph.node.extend(kept)
-    onnx.helper.set_model_props(model, metadata)
-    onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, target)
+    write_onnx(layer, target, spec_of(pixels), ["probabilities"], metadata)
     session = onnxruntime.InferenceSession(target, providers=["CPUExecutionProvider"])
     (probs,) = session.run(["probabilities"], {"films": pixels})
     return [os.path.basename(target)], probs
 
 
-def export_safetensors(layer, path, pixels, metadata):
+def export_web(layer, path, films, metadata, paths, weights, known):
+    """Save a page with the network; return its folder's name and what it predicts, in Node."""
+    crops = CropNetwork(layer.network)
+    crops.eval()
+    entry = paddle.static.InputSpec([None, 1, layer.size, layer.size], "uint8", "crops")
+    metadata["input"] = f"crops: uint8 [N, 1, {layer.size}, {layer.size}]"
+    metadata["output"] = "probabilities: float32 [N, 14]; maps: float32 [N, 14, h, w]"
+    write_onnx(crops, f"{path}.onnx", entry, ["probabilities", "maps"], metadata)
+    folder = f"{path}-web"
+    write_site(folder, f"{path}.onnx", weights, layer.size, int(metadata["resize"]), known)
+    return [os.path.basename(folder)], predict_in_node(folder, paths)
+
+
+def export_safetensors(layer, path, films, metadata):
     """Save the weights alone; return the file's name and what the network predicts with them."""
     target = f"{path}.safetensors"
     state = {name: tensor.numpy() for name, tensor in layer.network.state_dict().items()}
@@ -209,18 +275,18 @@ def export_safetensors(layer, path, pixels, metadata):
     load_weights(network, target)
     network.eval()
     with paddle.no_grad():
-        probs = TenCrop(network, layer.size)(paddle.to_tensor(pixels)).numpy()
+        probs = TenCrop(network, layer.size)(paddle.to_tensor(np.concatenate(films))).numpy()
     return [os.path.basename(target)], probs
 
 
-def export_torch(layer, path, pixels, metadata):
+def export_torch(layer, path, films, metadata):
     """Save a PyTorch state dict; return the files' names and what PyTorch predicts with it."""
     write_json(f"{path}.metadata.json", metadata)
     state = {name: tensor.numpy() for name, tensor in layer.network.state_dict().items()}
-    crops = paddle.concat(layer.crops(paddle.to_tensor(pixels))).numpy()
+    crops = paddle.concat(layer.crops(paddle.to_tensor(np.concatenate(films)))).numpy()
     probs = write_torch(state, crops, f"{path}.pth")  # [10 N, C]
     stem = os.path.basename(path)
-    probs = probs.reshape(10, len(pixels), -1).mean(axis=0)
+    probs = probs.reshape(10, len(films), -1).mean(axis=0)
     return [f"{stem}.pth", f"{stem}.metadata.json"], probs
 
 
@@ -229,6 +295,7 @@ EXPORTS = {
     "onnx": export_onnx,
     "safetensors": export_safetensors,
     "torch": export_torch,
+    "web": export_web,
 }
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "-1")
 from runtime import environment  # noqa: F401  (before Paddle)
 
 SHARED = ROOT.parent / "shared"
+MAP_SIZES = ["--resize", 144, "--crop-size", 128]  # the least at which heat maps are drawn
 
 
 # Files whose tests wait for processes longest.
@@ -109,12 +110,14 @@ def browser(tmp_path_factory):
     options.binary_location = programs[0]
     words = "headless=new no-sandbox disable-gpu no-first-run disable-background-networking "
     words += "disable-component-update disable-sync disable-quic disable-dev-shm-usage "
-    words += f"window-size=1280,900 user-data-dir={tmp_path_factory.mktemp('browser')}"
+    folder = tmp_path_factory.mktemp("browser")
+    words += f"window-size=1280,900 user-data-dir={folder / 'user'} log-net-log={folder / 'net'}"
     for word in words.split():
         options.add_argument(f"--{word}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     service = webdriver.chrome.service.Service(programs[1])
     driver = webdriver.Chrome(options=options, service=service)
+    driver.net_log = folder / "net"
     yield driver
     driver.quit()
 
@@ -127,6 +130,12 @@ def requests_of(browser):
         for event in events
         if event["method"] == "Network.requestWillBeSent"
     ]
+
+
+def requests_begun_by(browser, origin):
+    """Return the addresses that pages of an origin, their workers and service workers asked for."""
+    begun = rf'"initiator":"{re.escape(origin)}".*?"url":"([^"]*)"'  # an event a line
+    return set(re.findall(begun, browser.net_log.read_text(errors="replace")))
 
 
 def build_standin(device_type="standin"):
@@ -276,6 +285,24 @@ def evaluated(script, phantoms, random_weights, once):
         assert result.returncode == 0, result.stderr
 
     return once("evaluated", evaluate)
+
+
+@pytest.fixture(scope="session")
+def predicted_on_cpu(script, phantoms, random_weights, once):
+    """Two test phantoms and their probabilities at `MAP_SIZES`, computed on the CPU."""
+    from dataset import read_label_list
+    from evaluation.predictions_csv import read_predictions
+
+    names, _ = read_label_list(phantoms / "labels" / "test_list.txt")
+    films = [phantoms / "images" / name for name in names[:2]]
+
+    def predict(folder):
+        words = ["--weights", random_weights, "--top", 0, "--output-dir", folder]
+        result = script("predict.py", *films, *MAP_SIZES, *words, "--device", "cpu")
+        assert result.returncode == 0, result.stderr
+
+    folder = once("predicted_on_cpu", predict)
+    return films, read_predictions(folder / "predictions.csv", names[:2])
 
 
 @pytest.fixture(scope="session")

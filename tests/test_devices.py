@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import MAP_SIZES, ROOT
 from test_predict import served, wait_for
 from test_resume import same
 
@@ -23,7 +23,6 @@ from runtime.untrusted_files import read_pickle
 pytestmark = pytest.mark.slow
 
 SIZES = ["--resize", 72, "--crop-size", 64]
-MAP_SIZES = ["--resize", 144, "--crop-size", 128]  # the least at which heat maps are drawn
 OPTIONS = [*SIZES, "--pretrained", "none", "--batch-size", 4, "--decay-epochs", 1, "--log-freq", 1]
 
 
@@ -86,21 +85,6 @@ def evaluated_on_device(phantoms, random_weights, on_device, once):
         assert result.returncode == 0, result.stderr
 
     return once("evaluated_on_device", evaluate)
-
-
-@pytest.fixture(scope="module")
-def predicted_on_cpu(phantoms, random_weights, forked, once):
-    """Two test phantoms and their probabilities at `MAP_SIZES`, computed on the CPU."""
-    names, _ = read_label_list(phantoms / "labels" / "test_list.txt")
-    films = [phantoms / "images" / name for name in names[:2]]
-
-    def predict(folder):
-        words = ["--weights", random_weights, "--top", 0, "--output-dir", folder]
-        result = forked("predict.py", *films, *MAP_SIZES, *words, "--device", "cpu")
-        assert result.returncode == 0, result.stderr
-
-    folder = once("predicted_on_cpu", predict)
-    return films, read_predictions(folder / "predictions.csv", names[:2])
 
 
 def losses(printed):

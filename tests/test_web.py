@@ -1,0 +1,480 @@
+"""export.py --format web: the page in Node, and in a real browser."""
+
+import contextlib
+import hashlib
+import http.server
+import io
+import json
+import os
+import shutil
+import struct
+import subprocess
+import threading
+import zlib
+
+import numpy as np
+import paddle
+import pytest
+from conftest import MAP_SIZES, ROOT, requests_begun_by, requests_of, tree
+from PIL import Image
+from test_films import PERSON, WRAPPED, dicom, grey, picture
+from test_predict import wait_for
+
+from dataset import CLASS_NAMES, read_film
+from evaluation.reference_values import meanings
+from inference.activation_maps import TenCropMaps
+from model import CheXNet, load_weights
+from runtime.files import UserError, sha256
+
+pydicom = pytest.importorskip("pydicom", minversion="3")
+pytest.importorskip("paddle2onnx")
+if not (shutil.which("node") and shutil.which("npm")):
+    pytest.skip("no Node.js with npm: the page needs both", allow_module_level=True)
+if paddle.__version__.startswith("2"):
+    pytest.skip("Paddle 2.6 cannot save the crops", allow_module_level=True)
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="session")
+def known(random_weights, once):
+    """What evaluations of these weights would leave: metrics.json and operating_points.json."""
+
+    def write(folder):
+        weights = {"weights": {"sha256": sha256(random_weights)}, "resize": 144, "crop_size": 128}
+        figures = {"auroc_mean": 0.6661, "auroc_mean_over": 13, "images": 774, "patients": 678}
+        figures["auroc_mean_95_percent"] = [0.6431, 0.6891]
+        (folder / "metrics.json").write_text(json.dumps(weights | figures))
+        facts = {"films": 8, "positives": 2, "prevalence": 0.25, "threshold": 0.5}
+        facts |= {"quantiles_without": [n / 100 for n in range(101)], "quantiles_with": None}
+        facts["calibration"] = {"slope": 1.5, "intercept": -0.25}
+        by_class = dict.fromkeys(CLASS_NAMES, facts)
+        rising = {"probability": [0.1, 0.4, 0.9], "calibrated": [0.0, 0.5, 0.75]}
+        by_class["Mass"] = facts | {"calibration": rising, "threshold": 2.0}
+        nothing = dict.fromkeys(("prevalence", "threshold", "quantiles_without", "calibration"))
+        by_class["Hernia"] = facts | nothing
+        values = {"films": 8, "patients": 7, "by_class": by_class}
+        (folder / "operating_points.json").write_text(json.dumps(weights | values))
+
+    return once("known_of_random_weights", write)
+
+
+@pytest.fixture(scope="session")
+def page(script, predicted_on_cpu, random_weights, known, once):
+    """The folder of a page, checked on two phantoms when it was exported."""
+    films, _ = predicted_on_cpu
+
+    def export(folder):
+        words = ["--weights", random_weights, "--format", "web", "--output-dir", folder, *MAP_SIZES]
+        words += ["--reference", known / "operating_points.json"]
+        words += ["--metrics", known / "metrics.json"]
+        result = script("export.py", *films, *words)
+        if "want npm to fetch" in result.stderr:
+            pytest.skip("npm's registry cannot be reached")
+        assert result.returncode == 0, result.stderr
+        said = f"wrote {folder}/random-web; largest difference from eval.py on 2 films: "
+        difference = result.stdout.splitlines()[-1].removeprefix(said)
+        print(f"largest difference of a probability: {difference}")
+        assert float(difference) <= 1e-5
+        # Node takes .js files for ES modules; a browser needs no such file.
+        (folder / "random-web" / "package.json").write_text('{"type": "module"}')
+
+    return once("page", export) / "random-web"
+
+
+def in_node(page, *words):
+    command = ["node", ROOT / "tests" / "web_page.mjs", page, *words]
+    result = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def png(width, height, depth, kind, rows, chunks=b"", interlace=0):
+    """The bytes of a PNG file with such rows, which PIL would not write."""
+
+    def chunk(name, data):
+        check = struct.pack(">I", zlib.crc32(name + data))
+        return struct.pack(">I", len(data)) + name + data + check
+
+    header = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, interlace)
+    extra = b"".join(chunk(*each) for each in chunks)
+    data = zlib.compress(b"".join(b"\0" + bytes(row) for row in rows))
+    start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+    return start + extra + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def adam7(pixels):
+    """The rows of the seven pictures that an interlaced PNG has."""
+    passes = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2)]
+    for left, top, across, down in [*passes, (0, 1, 1, 2)]:
+        yield from (row.tobytes() for row in pixels[top::down, left::across])
+
+
+def packed(depth):
+    """Rows of 61 grey values of so many bits."""
+    values = np.random.default_rng(depth).integers(0, 2**depth, (67, 61))
+    bits = (values[:, :, np.newaxis] >> np.arange(depth - 1, -1, -1)) & 1
+    return [np.packbits(row.ravel()).tobytes() for row in bits.astype(np.uint8)]
+
+
+def big_endian(pixels, stored, vr):
+    film = pydicom.dcmread(io.BytesIO(dicom(pixels, BitsStored=stored)))
+    film.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRBigEndian
+    words = pixels if pixels.itemsize == 2 or vr == "OB" else pixels.view(np.uint16)
+    film.PixelData = words.byteswap().tobytes() if words.itemsize == 2 else words.tobytes()
+    film["PixelData"].VR = vr
+    target = io.BytesIO()
+    pydicom.dcmwrite(target, film, enforce_file_format=True, little_endian=False, implicit_vr=False)
+    return target.getvalue()
+
+
+def lut(first, depth, values):
+    item = pydicom.Dataset()
+    item.add_new("LUTDescriptor", "US", [len(values), first, depth])
+    item.add_new("LUTData", "US", list(map(int, values)))
+    return pydicom.Sequence([item])
+
+
+def saved(image, kind, **options):
+    target = io.BytesIO()
+    image.save(target, kind, **options)
+    return target.getvalue()
+
+
+def films_it_reads():
+    """Dict from name to the bytes of a film, one of each kind that the page reads."""
+    plain, odd, image = grey(), grey(67)[:, :61], Image.fromarray(grey())
+    deep = np.random.default_rng(0).integers(0, 2**16, (64, 64)).astype(">u2")
+    twelve = np.random.default_rng(1).integers(0, 4096, (64, 48)).astype(np.uint16)
+    smooth = np.add.outer(np.arange(133), np.arange(120)).astype(np.uint8)
+    colours = np.repeat(plain[..., np.newaxis], 3, axis=2)
+    curve = np.linspace(0, 1, 3000) ** 2 * 1023
+    left_out = ("RLE", "16-bit TIFF", "16-bit TIFF, low is bright", "8-bit TIFF")
+    films = {k: make(plain) for k, make in WRAPPED.items() if k not in left_out}
+    films |= {
+        "PNG": picture(odd, "PNG"),
+        "RGB": picture(colours, "PNG"),
+        "RGBA": picture(np.dstack([colours, plain]), "PNG"),
+        "palette": saved(image.convert("P"), "PNG"),
+        "palette of 4 bits": saved(Image.fromarray(plain // 16 * 17).quantize(16), "PNG", bits=4),
+        "1 bit": saved(Image.fromarray(odd).convert("1"), "PNG"),
+        "grey with alpha": saved(image.convert("LA"), "PNG"),
+        "transparent grey": png(61, 67, 8, 0, odd, [(b"tRNS", b"\0\5")]),
+        **{f"grey of {depth} bits": png(61, 67, depth, 0, packed(depth)) for depth in (1, 2, 4)},
+        "16 bits with alpha": png(64, 64, 16, 4, [np.stack([r, r], 1).tobytes() for r in deep]),
+        "16 bits, RGB": png(64, 64, 16, 2, [np.stack([r] * 3, 1).tobytes() for r in deep]),
+        "interlaced": png(61, 67, 8, 0, adam7(odd), interlace=1),
+        "interlaced, 16 bits": png(64, 64, 16, 0, adam7(deep), interlace=1),
+        "JPEG": picture(odd, "JPEG", quality=30),
+        "JPEG, progressive": picture(smooth, "JPEG", progressive=True),
+        "JPEG, RGB": picture(np.repeat(smooth[..., np.newaxis], 3, axis=2), "JPEG"),
+        "12 bits": dicom(twelve, BitsStored=12),
+        "12 bits, others set": dicom(twelve | np.uint16(0xA000), BitsStored=12),
+        "12 bits, signed": dicom(
+            (twelve.astype(np.int16) - 2048), BitsStored=12, WindowCenter=-100, WindowWidth=777
+        ),
+        "rescaled": dicom(twelve, BitsStored=12, RescaleSlope="-2.5", RescaleIntercept="10"),
+        "modality LUT": dicom(
+            *(twelve, pydicom.uid.ImplicitVRLittleEndian),
+            **{"ModalityLUTSequence": lut(200, 16, curve * 60), "BitsStored": 12},
+            **{"WindowCenter": 20000, "WindowWidth": 30000},
+        ),
+        "VOI LUT": dicom(twelve, BitsStored=12, VOILUTSequence=lut(200, 10, curve)),
+        "no window": dicom(plain, WindowCenter="", PhotometricInterpretation="MONOCHROME1"),
+        "big endian": big_endian(twelve, 12, "OW"),
+        "big endian, words of 8 bits": big_endian(plain, 8, "OW"),
+        "big endian, 8 bits": big_endian(plain, 8, "OB"),
+    }
+    for function in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
+        window = {"WindowCenter": 1000.5, "WindowWidth": 903, "VOILUTFunction": function}
+        films[function] = dicom(twelve, BitsStored=12, RescaleSlope="1.7", **window)
+    return films
+
+
+def films_it_refuses():
+    """Dict from name to (key of words.js, bytes) of films that read_film refuses as well."""
+    plain, smooth = grey(), np.add.outer(np.arange(133), np.arange(120)).astype(np.uint8)
+    whole, jpeg = picture(plain, "PNG"), picture(smooth, "JPEG")
+    broken = bytes([whole[60] ^ 1])
+    flat = {"RescaleSlope": "0", "RescaleIntercept": "1"}
+    rgb = {"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}
+    return {
+        "colour PNG": ("colours", picture(np.dstack([plain, plain, plain[::-1]]), "PNG")),
+        "colour JPEG": ("colours", picture(np.dstack([smooth, smooth // 2, smooth]), "JPEG")),
+        "cut PNG": ("broken", whole[: len(whole) // 2]),
+        "changed PNG": ("broken", whole[:60] + broken + whole[61:]),
+        "cut JPEG": ("broken", jpeg[: len(jpeg) // 2]),
+        "cut DICOM": ("broken", dicom(plain)[:-500]),
+        "a PDF renamed": ("unknown", b"%PDF-1.4\n" + b"0" * 2000),
+        "nothing": ("unknown", b""),
+        "small": ("sides", picture(plain[:20], "PNG")),
+        "large": ("sides", png(10_001, 10_001, 8, 0, [])),
+        "CT": ("modality", dicom(plain, Modality="CT")),
+        "frames": ("frames", dicom(plain, NumberOfFrames=2)),
+        "colour DICOM": ("colours", dicom(plain, **rgb)),
+        "flat": ("flat", dicom(plain, **flat)),
+        "window": ("window", dicom(plain, WindowCenter=1, WindowWidth=0)),
+        "bits": ("bits", dicom(plain, BitsStored=9)),
+    }
+
+
+def test_pixels_are_those_of_read_film(page, tmp_path):
+    films = films_it_reads()
+    paths = [tmp_path / str(n) for n in range(len(films))]
+    for path, content in zip(paths, films.values(), strict=True):
+        path.write_bytes(content)
+    for side in (0, 48, 100):  # as they are, smaller, larger
+        found = in_node(page, "pixels", side, *paths)
+        for name, path, facts in zip(films, paths, found, strict=True):
+            film = read_film(path, side or None)[0]
+            digest = hashlib.sha256(film.tobytes()).hexdigest()
+            assert facts == {
+                "width": film.shape[1],
+                "height": film.shape[0],
+                "sha256": digest,
+            }, name
+
+
+def test_films_are_refused_as_read_film_refuses_them(page, tmp_path):
+    films = films_it_refuses()
+    paths = [tmp_path / str(n) for n in range(len(films))]
+    for path, (_, content) in zip(paths, films.values(), strict=True):
+        path.write_bytes(content)
+        with pytest.raises(UserError):
+            read_film(path)
+    found = [facts.get("problem") for facts in in_node(page, "pixels", 0, *paths)]
+    assert dict(zip(films, found, strict=True)) == {k: key for k, (key, _) in films.items()}
+    # What only predict.py reads.
+    for key, kind in (("compressed", "RLE"), ("tiff", "8-bit TIFF")):
+        paths[0].write_bytes(WRAPPED[kind](grey()))
+        assert in_node(page, "pixels", 0, paths[0]) == [{"problem": key}]
+
+
+def test_heat_maps_are_those_of_predict(page, phantoms, predicted_on_cpu, random_weights, tmp_path):
+    films, _ = predicted_on_cpu
+    with Image.open(films[0]) as image:
+        image.convert("L").resize((200, 250)).save(tmp_path / "long.png")
+    network = CheXNet()
+    load_weights(network, str(random_weights))
+    layer = TenCropMaps(network, 128)
+    layer.eval()
+    for path in (films[1], tmp_path / "long.png"):
+        with paddle.no_grad():
+            _, maps = layer(paddle.to_tensor(read_film(path, 144)[np.newaxis]))
+        expected = maps.numpy()[0, 5]
+        (found,) = in_node(page, "map", 5, path)
+        difference = np.abs(np.array(found) - expected).max() / np.ptp(expected)
+        print(f"largest difference of a map, of its range: {difference:.1e}")
+        assert difference < 1e-4
+
+
+@pytest.fixture
+def website(page):
+    """The page on a server on 127.0.0.1: its address, and what it was asked for."""
+    asked = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=page)
+
+        def log_message(self, form, *arguments):
+            asked.append((self.path, self.headers["Host"]))
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/", asked, server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def opened(website, browser):
+    """The page in Chromium, with the network loaded; `opened(film, ...)` gives it films."""
+    url, asked, server = website
+    browser.get("about:blank")
+    requests_of(browser)
+    browser.get_log("browser")
+    browser.set_window_size(1280, 900)
+
+    def text():
+        return browser.execute_script("return document.body.innerText")
+
+    def give(*films):
+        browser.find_element("id", "files").send_keys("\n".join(map(str, films)))
+
+    give.url, give.asked, give.server, give.text = url, asked, server, text
+    browser.get(f"{url}index.html")
+    wait_for(lambda: "The network is ready" in text())
+    return give
+
+
+def test_the_page_predicts_what_eval_predicts(
+    browser, opened, page, known, predicted_on_cpu, tmp_path
+):
+    films, expected = predicted_on_cpu
+    inverted = tmp_path / "inverted.dcm"
+    with Image.open(films[0]) as image:
+        inverted.write_bytes(dicom(255 - np.asarray(image.convert("L"))))
+    broken, colour, pdf = (tmp_path / name for name in ("broken.png", "colour.png", "a.dcm"))
+    broken.write_bytes(films[0].read_bytes()[:5000])
+    colour.write_bytes(picture(np.dstack([grey(), grey(), grey()[::-1]]), "PNG"))
+    pdf.write_bytes(b"%PDF-1.4\n" + b"0" * 2000)
+    opened(broken, colour, films[0], pdf, inverted, films[1])
+    wait_for(lambda: "6 of 6 films done" in opened.text())
+    details = browser.find_elements("css selector", "details")
+    summaries = [each.text for each in browser.find_elements("css selector", "summary")]
+    assert [name for name in summaries if name.endswith("failed")] == [
+        f"{path.name} failed" for path in (broken, colour, pdf)
+    ]
+    # A film that fails says why.
+    problems = ("want a complete PNG film", "want a grey film", "want a PNG, JPEG or DICOM film")
+    for n, problem in zip((0, 1, 3), problems, strict=True):
+        open_details(browser, details[n])
+        assert problem in details[n].text
+    assert "Traceback" not in opened.text()
+    assert not [value for value in PERSON.values() if value in browser.page_source]
+    with open(known / "operating_points.json") as file:
+        values = json.load(file)
+    for n, row in ((2, expected[0]), (5, expected[1])):
+        open_details(browser, details[n])
+        rows = details[n].find_elements("css selector", "tbody tr")
+        order = [CLASS_NAMES[c] for c in np.argsort(-row, kind="stable")]
+        assert [each.get_attribute("data-finding") for each in rows] == order
+        facts = meanings(row, values=values)
+        for name, element in zip(order, rows, strict=True):
+            meant, prob = facts[name], row[CLASS_NAMES.index(name)]
+            shown = [cell.text for cell in element.find_elements("css selector", "td")]
+            above = "nan" if meant.above is None else f"{meant.above} %"
+            threshold = f"{meant.threshold:.4f}"
+            calibrated = f"{meant.calibrated:.4f}", f"{meant.base_rate:.4f}"
+            assert shown[2:] == [calibrated[1], above, threshold, meant.decision(prob)], name
+            assert float(shown[0]) == pytest.approx(prob, abs=6e-5)
+            assert shown[1] == calibrated[0] or abs(float(shown[1]) - meant.calibrated) < 2e-4
+        canvases = details[n].find_elements("css selector", ".picture canvas")
+        assert [each.get_property("width") for each in canvases] == [1024, 1024]
+    # Another finding, another opacity.
+    before = browser.execute_script("return document.querySelector('.map').toDataURL()")
+    browser.execute_script(
+        "const s = document.querySelector('select'); s.value = s.options[13].value;"
+        "s.dispatchEvent(new Event('change'));"
+        "const r = document.querySelector('input[type=range]'); r.value = 0.2;"
+        "r.dispatchEvent(new Event('input'));"
+    )
+    assert browser.execute_script("return document.querySelector('.map').toDataURL()") != before
+    style = browser.execute_script("return document.querySelector('.map').style.opacity")
+    assert style == "0.2"
+    chosen = browser.find_elements("css selector", "tr.chosen")
+    assert [row.get_attribute("data-finding") for row in chosen] == [order[13]]
+    text = opened.text()
+    assert sha256_of(page) in text and "Not for clinical use" in text
+    assert "Mean test AUROC 0.666 (95 % interval 0.643 to 0.689), over 13 classes" in text
+    assert "on 774 films of 678 patients" in text
+    # It fits a telephone, and speaks Chinese.
+    for width in (390, 1280):
+        browser.set_window_size(width, 900)
+        wide = browser.execute_script("return document.documentElement.scrollWidth")
+        assert wide <= browser.execute_script("return window.innerWidth")
+    browser.find_element("css selector", "[data-language=zh]").click()
+    assert "不得用于临床" in opened.text() and "肺不张" in opened.text()
+    assert browser.execute_script("return document.documentElement.lang") == "zh-Hans"
+    browser.find_element("css selector", "[data-language=en]").click()
+    messages = [entry["message"] for entry in browser.get_log("browser")]
+    assert messages == []
+    check_requests(browser, opened)
+
+
+def sha256_of(page):
+    with open(page / "settings.json") as file:
+        return json.load(file)["network"]["sha256"]
+
+
+def open_details(browser, element):
+    if not element.get_property("open"):
+        element.find_element("css selector", "summary").click()
+    wait_for(lambda: element.find_elements("css selector", ".body"))
+
+
+def check_requests(browser, opened):
+    """The page and its workers have asked for the folder's own files, and for nothing else."""
+    asked = [a for a in requests_of(browser) if not a.startswith(("data:", "chrome", "blob:"))]
+    assert asked and all(address.startswith(opened.url) for address in asked)
+    begun = requests_begun_by(browser, opened.url.rstrip("/"))
+    assert {f"{opened.url}{name}" for name in ("worker.js", "settings.json")} <= begun
+    assert all(address.startswith(opened.url) for address in begun)
+
+
+def test_the_page_works_without_its_server(browser, opened, predicted_on_cpu):
+    films, expected = predicted_on_cpu
+    assert browser.execute_script("return window.crossOriginIsolated")  # by the service worker
+    large = [path for path, _ in opened.asked if path.endswith((".onnx", ".wasm"))]
+    assert len(large) == len(set(large)) == 3  # each crossed once
+    opened.server.shutdown()
+    opened.server.server_close()
+    browser.get(f"{opened.url}index.html")  # refresh() passes service workers by, as Shift does
+    wait_for(lambda: "The network is ready" in opened.text())
+    opened(films[0])
+    wait_for(lambda: "1 of 1 films done" in opened.text())
+    cells = browser.find_elements("css selector", "tbody tr td:nth-child(2)")
+    shown = [float(each.text) for each in cells]
+    np.testing.assert_allclose(shown, sorted(expected[0], reverse=True), atol=6e-5)
+    assert browser.execute_script("return window.crossOriginIsolated")
+
+
+def test_twenty_films_in_a_row_take_no_more_memory(browser, opened, phantoms):
+    films = sorted((phantoms / "images").iterdir())[:20]
+    used = []
+    for start, end in ((0, 5), (5, 20)):
+        opened(*films[start:end])
+        wait_for(lambda end=end: f"{end} of {end} films done" in opened.text())
+        browser.execute_cdp_cmd("HeapProfiler.collectGarbage", {})
+        used.append(memory_below(browser.service.process.pid))
+    kept = (used[1] - used[0]) / 15 / 2**20
+    print(f"{used[0] / 2**20:.0f} MiB after 5 films, {kept:.1f} MiB for each further one")
+    assert kept < 4  # 1 for the film's picture; its two canvases alone would be 8
+
+
+def memory_below(pid):
+    """Bytes of a process and all that it started, each page shared by several counted once."""
+    below, size = {pid}, 0
+    for process in sorted(map(int, filter(str.isdigit, os.listdir("/proc")))):
+        with contextlib.suppress(OSError):
+            with open(f"/proc/{process}/stat") as file:
+                parent = int(file.read().rpartition(")")[2].split()[1])
+            if process in below or parent in below:
+                below.add(process)
+                with open(f"/proc/{process}/smaps_rollup") as file:
+                    size += 1024 * next(int(x.split()[1]) for x in file if x.startswith("Pss:"))
+    return size
+
+
+def test_what_cannot_be_exported_is_one_line(
+    fails, script, predicted_on_cpu, random_weights, known, tmp_path
+):
+    (film, _), _ = predicted_on_cpu
+    words = [film, "--weights", random_weights, "--output-dir", tmp_path / "out", *MAP_SIZES]
+    web = [*words, "--format", "web"]
+    metrics = json.loads((known / "metrics.json").read_text())
+    other = tmp_path / "metrics.json"
+    other.write_text(json.dumps(metrics | {"weights": {"sha256": "ab"}}))
+    assert "but they are of other weights" in fails("export.py", *web, "--metrics", other)
+    other.write_text(json.dumps(metrics | {"resize": 256}))
+    assert "but they are of --resize 256" in fails("export.py", *web, "--metrics", other)
+    other.write_text("[]")
+    assert "want a JSON file of eval.py" in fails("export.py", *web, "--metrics", other)
+    other.write_text("{}")
+    assert "want a metrics.json of eval.py" in fails("export.py", *web, "--metrics", other)
+    error = fails("export.py", *web, env={**os.environ, "PATH": str(tmp_path)})
+    assert "want npm, which fetches ONNX Runtime, got none; install Node.js" in error
+    assert tree(tmp_path / "out") == []
+    (tmp_path / "out" / "random-web").mkdir()
+    (tmp_path / "out" / "random-web" / "mine.txt").touch()
+    assert "want no such folder, or an earlier page in it" in fails("export.py", *web)
+    result = script("export.py", *words, "--format", "onnx", "--metrics", other)
+    assert result.returncode == 2 and "go with --format web" in result.stderr
+    assert tree(tmp_path / "out") == ["random-web", "random-web/mine.txt"]
+
+
+def test_policies_of_page_and_service_worker_agree(page):
+    html, worker = ((page / name).read_text() for name in ("index.html", "service_worker.js"))
+    policy = html.partition('content="default-src')[2].partition('"')[0]
+    assert f'"default-src{policy}"' in worker and "http" not in policy

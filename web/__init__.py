@@ -1,0 +1,1 @@
+"""The page of `export.py --format web`. Imports `evaluation`, `inference`, the parts, `runtime`."""

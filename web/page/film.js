@@ -1,0 +1,113 @@
+// The files that films come in, and their pixels as 8 bits of grey: what `read_film` reads of PNG,
+// JPEG and uncompressed DICOM files, and what it refuses. Runs in the browser and in Node.
+
+import { convertIndexedToRgb, decode as decodePng } from "./packages/fast-png/lib/index.js";
+import decodeJpeg from "./packages/jsquash-jpeg/decode.js";
+import { isDicom, readDicom } from "./dicom.js";
+import { checkSides, FilmError, rint } from "./film_error.js";
+
+/** Read a film, a Uint8Array: {width, height, grey: Uint8Array}. Throws a FilmError. */
+export async function readFilm(bytes) {
+  if (isDicom(bytes)) return readDicom(bytes);
+  const starts = (...magic) => magic.every((byte, n) => bytes[n] === byte);
+  if (starts(0x89, 0x50, 0x4e, 0x47)) return guarded("PNG", () => readPng(bytes));
+  if (starts(0xff, 0xd8, 0xff)) return guarded("JPEG", () => readJpeg(bytes));
+  if (starts(0x49, 0x49, 0x2a, 0) || starts(0x4d, 0x4d, 0, 0x2a)) throw new FilmError("tiff");
+  throw new FilmError("unknown");
+}
+
+async function guarded(kind, read) {
+  try {
+    return await read();
+  } catch (error) {
+    // Decoders tell a broken file by any type.
+    throw error instanceof FilmError ? error : new FilmError("broken", { kind });
+  }
+}
+
+function readPng(bytes) {
+  const header = new DataView(bytes.buffer, bytes.byteOffset, 24);
+  checkSides(header.getUint32(16), header.getUint32(20));
+  if (isAnimated(bytes)) throw new FilmError("frames");
+  const png = decodePng(bytes, { checkCrc: true });
+  const { width, height } = png;
+  const pixels = width * height;
+  if (png.palette) {
+    const data = convertIndexedToRgb(png);
+    return equalChannels({ width, height, data, channels: data.length / pixels });
+  }
+  if (png.channels >= 3) {
+    // Pillow keeps the high byte of 16-bit colours.
+    const data = png.depth === 16 ? Uint8Array.from(png.data, (value) => value >> 8) : png.data;
+    return equalChannels({ width, height, data, channels: png.channels });
+  }
+  const grey = new Uint8Array(pixels);
+  if (png.depth < 8) {
+    unpack(png, grey);
+  } else if (png.depth === 16 && png.channels === 1) {
+    for (let n = 0; n < pixels; n++) grey[n] = rint((255 * png.data[n]) / 65535);
+  } else {
+    const shift = png.depth - 8;
+    for (let n = 0; n < pixels; n++) grey[n] = png.data[n * png.channels] >> shift;
+  }
+  return { width, height, grey };
+}
+
+// Does an APNG's control chunk come before the picture?
+function isAnimated(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let at = 8; at + 8 <= bytes.length; at += 12 + view.getUint32(at)) {
+    const type = view.getUint32(at + 4);
+    if (type === 0x6163544c) return view.getUint32(at + 8) > 1; // acTL: number of frames
+    if (type === 0x49444154) return false; // IDAT
+  }
+  return false;
+}
+
+// Spread grey values of 1, 2 or 4 bits over 0 to 255.
+function unpack({ width, height, depth, data }, grey) {
+  const perByte = 8 / depth;
+  const rowBytes = Math.ceil(width / perByte);
+  const most = 2 ** depth - 1;
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      const byte = data[y * rowBytes + Math.floor(x / perByte)];
+      const value = (byte >> (8 - depth * ((x % perByte) + 1))) & most;
+      grey[y * width + x] = (value * 255) / most;
+    }
+  }
+}
+
+async function readJpeg(bytes) {
+  checkSides(...jpegSides(bytes));
+  const { width, height, data } = await decodeJpeg(bytes);
+  return equalChannels({ width, height, data, channels: 4 });
+}
+
+// Width and height of a JPEG file; throws where it ends before its end is marked, as libjpeg would
+// make up the rest.
+function jpegSides(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let sides = null;
+  for (let at = 2; ; at += 2 + view.getUint16(at + 2)) {
+    const marker = view.getUint8(at + 1);
+    if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) {
+      sides = [view.getUint16(at + 7), view.getUint16(at + 5)];
+    }
+    if (marker === 0xda) {
+      const end = bytes.lastIndexOf(0xd9);
+      if (!sides || end < at || bytes[end - 1] !== 0xff) throw new RangeError("no end");
+      return sides;
+    }
+  }
+}
+
+// Take one of three channels that must be equal.
+function equalChannels({ width, height, data, channels }) {
+  const grey = new Uint8Array(width * height);
+  for (let n = 0, at = 0; n < grey.length; n++, at += channels) {
+    if (data[at] !== data[at + 1] || data[at] !== data[at + 2]) throw new FilmError("colours");
+    grey[n] = data[at];
+  }
+  return { width, height, grey };
+}

@@ -1,0 +1,57 @@
+// What is known of a probability, by the thresholds and reference values that were exported with
+// the network: what evaluation/reference_values.py says of it.
+
+/** What settings.json knows of a class's probability; what it does not know is null. */
+export function meaning(settings, name, prob) {
+  const facts = settings.reference?.by_class[name];
+  const threshold = (facts ? facts.threshold : settings.thresholds?.[name]) ?? null;
+  return {
+    threshold,
+    isPositive: threshold === null ? null : prob >= threshold,
+    calibrated: facts ? calibrate(prob, facts.calibration) : null,
+    baseRate: facts?.prevalence ?? null,
+    above: facts?.quantiles_without ? percentBelow(prob, facts.quantiles_without) : null,
+  };
+}
+
+// Per cent of the validation films without the finding that are less likely.
+function percentBelow(prob, quantiles) {
+  const below = quantiles.findIndex((quantile) => quantile >= prob);
+  return Math.max((below < 0 ? quantiles.length : below) - 1, 0);
+}
+
+function calibrate(prob, fitted) {
+  if (!fitted) return null;
+  if ("slope" in fitted) {
+    // Probabilities of 0 and 1 have no logit.
+    const inside = Math.min(Math.max(prob, 1e-7), 1 - 1e-7);
+    const logit = Math.log(inside / (1 - inside));
+    return 1 / (1 + Math.exp(-(fitted.slope * logit + fitted.intercept)));
+  }
+  const { probability: xs, calibrated: ys } = fitted;
+  if (prob <= xs[0]) return ys[0];
+  const right = xs.findIndex((x) => x >= prob);
+  if (right < 0) return ys[ys.length - 1];
+  const share = (prob - xs[right - 1]) / (xs[right] - xs[right - 1]);
+  return ys[right - 1] + share * (ys[right] - ys[right - 1]);
+}
+
+/** Tell whether a film reaches no threshold, of those that there are. */
+export function isNoneAbove(settings, probs) {
+  const decisions = settings.classes
+    .map((name, c) => meaning(settings, name, probs[c]).isPositive)
+    .filter((isPositive) => isPositive !== null);
+  return decisions.length > 0 && decisions.every((isPositive) => !isPositive);
+}
+
+/** Why a picture may be no film as the network knows them: a key of words.js, or null. */
+export function doubt(thumbnail, { weights, threshold, blank }) {
+  const pixels = Array.from(thumbnail);
+  const mean = pixels.reduce((a, b) => a + b) / pixels.length;
+  const deviation = Math.sqrt(pixels.reduce((a, b) => a + (b - mean) ** 2, 0) / pixels.length);
+  if (deviation < blank) return "looksBlank";
+  const scores = pixels.map((value, n) => ((value - mean) / deviation) * weights[n]);
+  const score = scores.reduce((a, b) => a + b);
+  if (score >= threshold) return null;
+  return score <= -threshold ? "looksInverted" : "looksOther";
+}

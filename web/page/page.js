@@ -1,0 +1,398 @@
+// The page: films in, for each a table of findings and a heat map. The network is in worker.js.
+
+import { drawMap, drawPicture, drawScale } from "./drawing.js";
+import { isNoneAbove, meaning } from "./meaning.js";
+import { WORDS } from "./words.js";
+
+const $ = (id) => document.getElementById(id);
+const films = []; // {id, name, state, result, problem, element, finding}
+let settings;
+let worker;
+let network = { key: "starting" }; // what the line about the network says
+let language = (navigator.language ?? "en").startsWith("zh") ? "zh" : "en";
+let opacity = 0.7;
+
+start();
+
+async function start() {
+  if ((await keepOffline()) === "reloading") return;
+  try {
+    const response = await fetch("settings.json");
+    if (!response.ok) throw new Error(`settings.json: HTTP ${response.status}`);
+    settings = await response.json();
+  } catch (error) {
+    network = { key: "noNetwork", error: error.message };
+    return showLanguage();
+  }
+  listen();
+  showLanguage();
+  loadNetwork();
+}
+
+// Have the service worker keep the page's files. Its headers reach the page at the next load: once,
+// and before anything large is loaded, the page loads itself again.
+async function keepOffline() {
+  if (!navigator.serviceWorker) return "none"; // not on this computer and not over HTTPS
+  try {
+    await navigator.serviceWorker.register("service_worker.js");
+    await navigator.serviceWorker.ready;
+    if (!navigator.serviceWorker.controller) {
+      await new Promise((done) => {
+        navigator.serviceWorker.addEventListener("controllerchange", done, { once: true });
+        setTimeout(done, 3000);
+      });
+    }
+    if (window.crossOriginIsolated) {
+      sessionStorage.removeItem("reloaded");
+    } else if (!sessionStorage.getItem("reloaded")) {
+      sessionStorage.setItem("reloaded", "once");
+      location.reload();
+      return "reloading";
+    }
+  } catch {
+    // A browser that forbids it: the page works, with one thread, as long as the server is there.
+  }
+  return "tried";
+}
+
+function loadNetwork() {
+  const cores = navigator.hardwareConcurrency ?? 1;
+  // More than eight gained nothing worth the cores.
+  const threads = window.crossOriginIsolated ? Math.min(cores, 8) : 1;
+  worker = new Worker("worker.js", { type: "module" });
+  worker.addEventListener("message", ({ data }) => hear(data, threads));
+  worker.addEventListener("error", ({ message }) => {
+    network = { key: "noNetwork", error: message ?? "worker.js" };
+    showNetwork();
+  });
+  worker.postMessage({ settings, threads });
+}
+
+function hear(data, threads) {
+  const film = films[data.id];
+  if (data.total) {
+    network = { key: data.loaded < data.total ? "loading" : "starting", ...data };
+  } else if (data.ready) {
+    network = { key: "ready", threads };
+  } else if (data.failed) {
+    network = { key: "noNetwork", error: data.failed };
+  } else if (data.isComputing) {
+    film.state = "computing";
+    showSummary(film);
+  } else {
+    film.state = data.result ? "done" : "failed";
+    film.result = data.result;
+    film.problem = data.problem;
+    film.file = null;
+    if (film.result) film.finding = likeliestFirst(film.result.probs)[0];
+    const isFirst = !films.some((other) => other.element.open);
+    showSummary(film);
+    if (isFirst) film.element.open = true;
+    else if (film.element.open) showBody(film);
+    showCount();
+  }
+  if (!film) showNetwork();
+}
+
+// Texts.
+
+function say(key, values = {}) {
+  return WORDS[language][key].replace(/{(\w+)}/g, (_, name) => values[name]);
+}
+
+function findingName(c) {
+  const name = settings.classes[c];
+  return WORDS[language].findings[name] ?? name.replace("_", " ");
+}
+
+function showLanguage() {
+  document.documentElement.lang = language === "zh" ? "zh-Hans" : "en";
+  for (const button of document.querySelectorAll("[data-language]")) {
+    button.setAttribute("aria-pressed", String(button.dataset.language === language));
+    button.onclick = () => {
+      language = button.dataset.language;
+      showLanguage();
+    };
+  }
+  for (const element of document.querySelectorAll("[data-words]")) {
+    element.textContent = say(element.dataset.words);
+  }
+  showNetwork();
+  if (!settings) return;
+  showCount();
+  showFacts();
+  for (const film of films) {
+    showSummary(film);
+    if (film.element.open) showBody(film);
+  }
+}
+
+function showNetwork() {
+  const values = { ...network };
+  if (network.key === "loading") {
+    [values.loaded, values.total] = [network.loaded, network.total].map((n) => (n / 1e6).toFixed(1));
+  } else if (network.key === "ready") {
+    const { threads: count } = network;
+    values.threads = count > 1 ? say("threads", { count }) : say("oneThread");
+  }
+  $("network").textContent = say(network.key, values);
+  $("network").className = network.key === "noNetwork" ? "problem" : "";
+  $("loading").hidden = !["loading", "starting"].includes(network.key);
+  if (network.total) $("loading").value = network.loaded / network.total;
+  $("drop").hidden = !settings || network.key === "noNetwork";
+}
+
+function showCount() {
+  const done = films.filter(({ state }) => state === "done" || state === "failed").length;
+  $("state").textContent = films.length ? say("counted", { done, count: films.length }) : "";
+  $("save").hidden = !films.some(({ state }) => state === "done");
+}
+
+function showFacts() {
+  const { evaluation, network: facts } = settings;
+  const lines = [say("weights", { name: facts.weights, digest: facts.sha256 })];
+  if (evaluation) {
+    const [low, high] = evaluation.interval?.map((n) => n.toFixed(3)) ?? [];
+    const interval = evaluation.interval ? say("interval", { low, high }) : "";
+    const mean = evaluation.mean.toFixed(3);
+    lines.push(say("measured", { ...evaluation, mean, interval }));
+  } else {
+    lines.push(say("notMeasured"));
+  }
+  lines.push(say("sizes", { crop: settings.crop_size, side: settings.resize }));
+  lines.push(say("made", { packages: "" }));
+  const paragraphs = lines.map((text) => make("p", text));
+  for (const { name, version, licences } of settings.packages) {
+    const links = licences.flatMap((path) => [" ", link(path, path.split("/").at(-1))]);
+    paragraphs.at(-1).append(`${name} ${version}`, ...links, "; ");
+  }
+  $("facts").replaceChildren(make("h2", say("facts")), ...paragraphs);
+}
+
+// Films.
+
+function listen() {
+  $("files").addEventListener("change", () => {
+    take($("files").files);
+    $("files").value = ""; // so that the same file can be chosen again
+  });
+  $("save").addEventListener("click", saveCsv);
+  const isFiles = (event) => event.dataTransfer?.types.includes("Files");
+  addEventListener("dragover", (event) => {
+    if (!isFiles(event)) return;
+    event.preventDefault();
+    $("drop").classList.add("over");
+  });
+  addEventListener("dragleave", () => $("drop").classList.remove("over"));
+  addEventListener("drop", (event) => {
+    $("drop").classList.remove("over");
+    if (!isFiles(event) || $("drop").hidden) return;
+    event.preventDefault();
+    take(event.dataTransfer.files);
+  });
+}
+
+function take(files) {
+  for (const file of files) {
+    const element = make("details");
+    element.name = "film"; // one is open at a time: pictures take memory
+    const film = { id: films.length, name: file.name, state: "waiting", element };
+    element.append(make("summary"));
+    element.addEventListener("toggle", () => (element.open ? showBody(film) : hideBody(film)));
+    films.push(film);
+    $("films").append(element);
+    showSummary(film);
+    worker.postMessage({ id: film.id, file });
+  }
+  showCount();
+}
+
+function showSummary(film) {
+  const { element, name, state, result } = film;
+  element.className = state;
+  if (settings.reference) element.classList.add("has-reference");
+  let text;
+  if (state === "done") {
+    const first = likeliestFirst(result.probs)[0];
+    text = `${findingName(first)} ${result.probs[first].toFixed(4)}`;
+  } else {
+    text = say(state);
+  }
+  const shown = make("span", ` ${text}`);
+  shown.className = "state";
+  element.querySelector("summary").replaceChildren(make("strong", name), shown);
+}
+
+function hideBody({ element }) {
+  element.querySelector(".body")?.remove();
+}
+
+function showBody(film) {
+  hideBody(film);
+  if (film.state !== "done" && film.state !== "failed") return;
+  const body = make("div");
+  body.className = "body";
+  if (film.problem) {
+    const { key, values } = film.problem;
+    body.append(note(`${film.name}: ${say(key, values)}`, "problem"));
+  } else {
+    const { result } = film;
+    if (result.doubt) body.append(note(`${film.name}: ${say(result.doubt)}`, "doubt"));
+    const left = make("div");
+    left.append(findingsTable(film));
+    if (isNoneAbove(settings, result.probs)) left.append(make("p", say("noneAbove")));
+    if (settings.reference) left.append(make("p", say("referenceOf", settings.reference)));
+    left.append(make("p", say("seconds", { seconds: result.seconds.toFixed(1) })));
+    body.append(left, filmFigure(film));
+  }
+  film.element.append(body);
+  markChosen(film);
+}
+
+// Mark the row of the finding whose heat map is shown.
+function markChosen({ element, finding }) {
+  for (const row of element.querySelectorAll("tbody tr")) {
+    row.classList.toggle("chosen", row.dataset.finding === settings.classes[finding]);
+  }
+}
+
+function likeliestFirst(probs) {
+  return Array.from(probs.keys()).sort((a, b) => probs[b] - probs[a]);
+}
+
+function findingsTable(film) {
+  const { probs } = film.result;
+  const columns = ["probability"];
+  if (settings.reference) columns.push("calibrated", "baseRate", "above");
+  if (settings.reference || settings.thresholds) columns.push("threshold", "decision");
+  const head = make("tr");
+  for (const key of ["finding", ...columns]) head.append(cell(say(key), "col"));
+  const rows = likeliestFirst(probs).map((c) => {
+    const known = meaning(settings, settings.classes[c], probs[c]);
+    const decision = known.isPositive ? "positive" : "negative";
+    const texts = {
+      probability: probs[c].toFixed(4),
+      calibrated: known.calibrated?.toFixed(4) ?? "nan",
+      baseRate: known.baseRate?.toFixed(4) ?? "nan",
+      above: known.above === null ? "nan" : `${known.above} %`,
+      threshold: known.threshold?.toFixed(4) ?? "nan",
+      decision: known.isPositive === null ? "" : say(decision),
+    };
+    const row = make("tr");
+    row.dataset.finding = settings.classes[c];
+    row.append(cell(findingName(c), "row"), ...columns.map((key) => cell(texts[key])));
+    if (known.isPositive) row.lastChild.className = "positive";
+    return row;
+  });
+  const table = make("table");
+  const [top, bottom] = [make("thead"), make("tbody")];
+  top.append(head);
+  bottom.append(...rows);
+  table.append(make("caption", say("tableOf", film)), top, bottom);
+  const scrolling = make("div");
+  scrolling.className = "scrolling";
+  scrolling.tabIndex = 0; // by keyboard too
+  scrolling.append(table);
+  return scrolling;
+}
+
+// The film with the heat map of a chosen finding over it.
+function filmFigure(film) {
+  const { result } = film;
+  const figure = make("figure");
+  const picture = make("div");
+  picture.className = "picture";
+  picture.append(drawPicture(result.picture));
+  if (!result.hasMaps) {
+    const key = settings.has_maps ? "noMapCover" : "noMapCoarse";
+    figure.append(make("p", say(key, { size: settings.crop_size })), picture);
+    return figure;
+  }
+  const choice = make("select");
+  for (const c of likeliestFirst(result.probs)) choice.append(new Option(findingName(c), c));
+  choice.value = film.finding;
+  const slider = make("input");
+  Object.assign(slider, { type: "range", min: 0, max: 1, step: 0.05, value: opacity });
+  const controls = make("div");
+  controls.className = "controls";
+  controls.append(labelled(say("mapOf"), choice), labelled(say("opacity"), slider));
+  const caption = make("figcaption");
+  const show = () => {
+    picture.querySelector(".map")?.remove();
+    const map = drawMap(result, film.finding, settings);
+    map.style.opacity = opacity;
+    picture.append(map);
+    const text = say("caption", { name: film.name, finding: findingName(film.finding) });
+    caption.textContent = `${text}. ${say("notice")}`;
+    picture.setAttribute("role", "img");
+    picture.setAttribute("aria-label", text);
+  };
+  choice.addEventListener("change", () => {
+    film.finding = Number(choice.value);
+    show();
+    markChosen(film);
+  });
+  slider.addEventListener("input", () => {
+    opacity = Number(slider.value);
+    picture.querySelector(".map").style.opacity = opacity;
+  });
+  show();
+  const ends = make("div");
+  ends.className = "ends";
+  ends.append(...WORDS[language].leastMost.map((text) => make("span", text)));
+  figure.append(controls, picture, drawScale(settings.colours), ends, caption);
+  return figure;
+}
+
+function saveCsv() {
+  const quoted = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  const lines = [["Image Index", ...settings.classes.map((name) => `prob_${name}`)].join(",")];
+  for (const { name, result } of films) {
+    if (result) lines.push([quoted(name), ...Array.from(result.probs, shortest)].join(","));
+  }
+  const file = make("a");
+  file.href = URL.createObjectURL(new Blob([`${lines.join("\n")}\n`], { type: "text/csv" }));
+  file.download = "predictions.csv";
+  file.click();
+  setTimeout(() => URL.revokeObjectURL(file.href), 1000);
+}
+
+// The shortest text that is this float32 again.
+function shortest(value) {
+  for (let digits = 1; ; digits++) {
+    const text = String(Number(value.toPrecision(digits)));
+    if (Math.fround(Number(text)) === value) return text;
+  }
+}
+
+// Elements.
+
+function make(name, text = "") {
+  const element = document.createElement(name);
+  element.textContent = text;
+  return element;
+}
+
+function cell(text, scope) {
+  const element = make(scope ? "th" : "td", text);
+  if (scope) element.scope = scope;
+  return element;
+}
+
+function note(text, kind) {
+  const element = make("p", text);
+  element.className = `wide ${kind}`;
+  return element;
+}
+
+function labelled(text, control) {
+  const element = make("label", text);
+  element.append(control);
+  return element;
+}
+
+function link(address, text) {
+  const element = make("a", text);
+  element.href = address;
+  return element;
+}

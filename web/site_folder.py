@@ -1,0 +1,202 @@
+"""The folder that `export.py --format web` writes: static files for any host."""
+
+import json
+import os
+import shutil
+import subprocess
+from typing import NamedTuple
+
+import numpy as np
+
+from dataset import CLASS_NAMES
+from evaluation.heat_maps import too_coarse
+from evaluation.reference_values import read_reference, read_thresholds, why_other
+from inference import film_check
+from inference.activation_maps import COLOURS
+from runtime.files import UserError, first_line, sha256, write_json
+from web.npm_packages import INSTALL_NODE, PACKAGES, fetch_packages
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+PAGE = os.path.join(HERE, "page")
+
+
+class Known(NamedTuple):
+    """What a page says of its network beside the probabilities; None where nothing is known.
+
+    Attributes:
+        thresholds: dict from class to threshold, None for a class without one.
+        reference: what operating_points.json holds.
+        evaluation: dict with the mean AUROC, its interval, and how many films and patients.
+    """
+
+    thresholds: dict | None
+    reference: dict | None
+    evaluation: dict | None
+
+
+def read_known(args, weights):
+    """Read --thresholds, --reference and --metrics.
+
+    Args:
+        args: with those, `crop_size` and `resize`.
+        weights: SHA-256 of the weights that are exported.
+
+    Raises:
+        UserError: a file is broken, or of another network: nobody could tell it from the page.
+    """
+    thresholds = reference = evaluation = None
+    for path in (args.thresholds, args.metrics, args.reference):
+        if path:
+            other = why_other(_read(path), weights, args.crop_size, args.resize)
+            if other:
+                raise UserError(f"{path}: want figures of these weights, but {other}; make it anew")
+    if args.thresholds:
+        found = read_thresholds(args.thresholds)
+        thresholds = {name: None if np.isnan(t) else t for name, t in found.items()}
+    if args.reference:
+        reference = read_reference(args.reference)
+    if args.metrics:
+        evaluation = _evaluation(args.metrics)
+    return Known(thresholds, reference, evaluation)
+
+
+def _read(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = json.load(file)
+        content.get("weights")
+        return content
+    except (ValueError, AttributeError) as error:
+        raise UserError(
+            f"{path}: want a JSON file of eval.py, got another ({first_line(error)}); make one"
+        ) from None
+
+
+def _evaluation(path):
+    """Return what the page says of how good the network is."""
+    metrics = _read(path)
+    try:
+        return {
+            "mean": float(metrics["auroc_mean"]),
+            "interval": metrics.get("auroc_mean_95_percent"),
+            "classes": int(metrics["auroc_mean_over"]),
+            "films": int(metrics["images"]),
+            "patients": int(metrics["patients"]),
+            "weights": metrics["weights"]["sha256"],
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path}: want a metrics.json of eval.py --weights, got another file "
+            f"({first_line(error)}); make one"
+        ) from None
+
+
+def check_target(folder):
+    """Raise UserError if a folder is there that is no exported page, and would be lost."""
+    if os.path.exists(folder) and not os.path.isfile(os.path.join(folder, "service_worker.js")):
+        raise UserError(
+            f"{folder}: want no such folder, or an earlier page in it, got another; give another "
+            "--output-dir"
+        )
+
+
+def write_site(folder, network, weights, crop_size, resize, known):
+    """Write the page, ready to be served.
+
+    Args:
+        folder: to make.
+        network: ONNX file, whose crops are uint8 `[N, 1, size, size]`; it is moved.
+        weights: path of the weights that it has.
+        crop_size, resize: pixels.
+        known: a `Known`.
+
+    Raises:
+        UserError: npm or a package of it cannot be had.
+    """
+    from matplotlib import colormaps  # here: it takes a while to load
+
+    shutil.copytree(PAGE, folder)
+    packages = os.path.join(folder, "packages")
+    fetch_packages(packages)
+    large = {
+        "model": (network, "network.onnx"),
+        "runtime": _in(packages, "onnxruntime-web/dist/ort-wasm-simd-threaded.wasm"),
+        "jpeg": _in(packages, "jsquash-jpeg/codec/dec/mozjpeg_dec.wasm"),
+    }
+    halves = np.array(film_check.WEIGHTS)
+    settings = {
+        "classes": CLASS_NAMES,
+        "crop_size": crop_size,
+        "resize": resize,
+        "has_maps": too_coarse(crop_size) is None,
+        "network": {"weights": os.path.basename(weights), "sha256": sha256(weights)},
+        "files": {key: _named_by_content(folder, *place) for key, place in large.items()},
+        "thresholds": known.thresholds,
+        "reference": known.reference,
+        "evaluation": known.evaluation,
+        "film_check": {
+            "side": film_check.SIDE,
+            "weights": np.hstack([halves, halves[:, ::-1]]).ravel().tolist(),
+            "threshold": film_check.THRESHOLD,
+            "blank": film_check.BLANK,
+        },
+        "colours": (colormaps[COLOURS](np.arange(256))[:, :3] * 255).round().astype(int).tolist(),
+        "packages": [
+            {
+                "name": package.name,
+                "version": package.version,
+                "licences": [f"packages/{package.folder}/{path}" for path in package.licences],
+            }
+            for package in PACKAGES
+        ],
+    }
+    write_json(os.path.join(folder, "settings.json"), settings)
+
+
+def _in(packages, path):
+    return os.path.join(packages, path), os.path.basename(path)
+
+
+def _named_by_content(folder, source, name):
+    """Move a file to the folder; its name there changes with what it holds."""
+    stem, extension = os.path.splitext(name)
+    path = f"{stem}-{sha256(source)[:12]}{extension}"
+    target = os.path.join(folder, path)
+    os.replace(source, target)
+    return {"path": path, "size": os.path.getsize(target)}
+
+
+def predict_in_node(folder, films):
+    """Return what the page's own scripts predict of films, in Node: float32 `[N, 14]`.
+
+    Args:
+        folder: of the page.
+        films: paths.
+
+    Raises:
+        UserError: Node.js is missing or too old, or the page refuses a film.
+    """
+    node = shutil.which("node")
+    if node is None:
+        raise UserError(
+            f"--format web: want Node.js, which tries the page, got none; {INSTALL_NODE}"
+        )
+    module = os.path.join(folder, "package.json")  # .js files are ES modules
+    write_json(module, {"type": "module"})
+    command = [node, os.path.join(HERE, "check.mjs"), folder, *films]
+    result = subprocess.run(command, capture_output=True, text=True)
+    os.remove(module)
+    if result.returncode:
+        reasons = [line for line in result.stderr.splitlines() if "rror" in line] or ["no reason"]
+        raise UserError(
+            f"--format web: want Node.js to try the page, got status {result.returncode} "
+            f"({reasons[0][:160]}); {INSTALL_NODE}"
+        )
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    for path, row in zip(films, rows, strict=True):
+        if "problem" in row:
+            raise UserError(
+                f"{path}: the page does not read this film ({row['problem']}); give PNG, JPEG or "
+                "uncompressed DICOM films"
+            )
+    return np.array([row["probs"] for row in rows], np.float32)
