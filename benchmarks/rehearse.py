@@ -112,9 +112,11 @@ def lay_out(args, folder):
             gzip.decompress((labels / f"{TABLE}.gz").read_bytes())
         )
     link_names(films, data / "images", names)
-    names, flags = lists["test"]
-    made_up = np.random.default_rng(0).random(flags.shape) * 0.9 + 0.1 * flags
-    write_predictions(folder / "made_up.csv", names, made_up.astype(np.float32))
+    for part in ("val", "test"):
+        names_of_part, flags = lists[part]
+        made_up = np.random.default_rng(0).random(flags.shape) * 0.9 + 0.1 * flags
+        path = folder / f"made_up_{part}.csv"
+        write_predictions(path, names_of_part, made_up.astype(np.float32))
     random_weights(folder)
     with Image.open(films[0]) as film:
         width, height = film.size
@@ -141,7 +143,8 @@ def stages(args, folder):
     sizes += ["--batch-size", args.batch_size]
     save = ["--save-dir", folder / "save", "--log-dir", folder / "logs", "--log-freq", 1]
     train = ["train.py", *data, *sizes, *save, "--pretrained", "none"]
-    saved = ["eval.py", "--predictions", folder / "made_up.csv", "--output-dir", folder / "result"]
+    made_up = [folder / f"made_up_{part}.csv" for part in ("val", "test")]
+    saved = ["eval.py", "--predictions", made_up[1], "--output-dir", folder / "result"]
     test_list = ["--test-list", folder / "data" / "labels" / "test_list.txt"]
     report = r"films: ([\d,]+) found, [\d,]+ listed, 0 do not decode"
     yield "`prepare_data.py check`, {} films", ["prepare_data.py", "check", *data], report, None
@@ -154,7 +157,9 @@ def stages(args, folder):
     words = "`eval.py --predictions`, intervals and page"
     yield words, [*saved, *test_list], "open .*report.html", None
     if (folder / "data" / "labels" / TABLE).exists():
-        yield f"{words}, by sex, age and view", [*saved, *data], "open .*report.html", None
+        more = [*data, "--reference-from", made_up[0]]
+        what = f"{words}, by sex, age and view, thresholds, error rates, calibration"
+        yield what, [*saved, *more], "open .*report.html", None
 
 
 def rehearse(folder, what, words, pattern, stop):

@@ -474,6 +474,17 @@ def test_what_cannot_be_exported_is_one_line(
     assert tree(tmp_path / "out") == ["random-web", "random-web/mine.txt"]
 
 
+def test_the_benchmark_times_the_page(browser, script, page, predicted_on_cpu, tmp_path):
+    films, _ = predicted_on_cpu  # `browser`: there is one
+    words = [page, *films, "--output", tmp_path / "results.md"]
+    result = script("benchmarks/web_page.py", *words)
+    assert result.returncode == 0, result.stderr
+    rows = [line for line in (tmp_path / "results.md").read_text().splitlines() if "ready" in line]
+    assert "threads)" in rows[0] and "(one thread)" in rows[1]
+    for row in rows:
+        assert all(0 < float(cell.removesuffix(" s")) < 600 for cell in row.split(" | ")[1:4])
+
+
 def test_policies_of_page_and_service_worker_agree(page):
     html, worker = ((page / name).read_text() for name in ("index.html", "service_worker.js"))
     policy = html.partition('content="default-src')[2].partition('"')[0]

@@ -57,8 +57,8 @@ async function keepOffline() {
 
 function loadNetwork() {
   const cores = navigator.hardwareConcurrency ?? 1;
-  // More than eight gained nothing worth the cores.
-  const threads = window.crossOriginIsolated ? Math.min(cores, 8) : 1;
+  // Four is what ONNX Runtime takes at most by itself; more than two were not measured here.
+  const threads = window.crossOriginIsolated ? Math.min(cores, 4) : 1;
   worker = new Worker("worker.js", { type: "module" });
   worker.addEventListener("message", ({ data }) => hear(data, threads));
   worker.addEventListener("error", ({ message }) => {
@@ -130,12 +130,13 @@ function showLanguage() {
 function showNetwork() {
   const values = { ...network };
   if (network.key === "loading") {
-    [values.loaded, values.total] = [network.loaded, network.total].map((n) => (n / 1e6).toFixed(1));
+    [values.loaded, values.total] = [network.loaded, network.total].map((n) => Math.round(n / 1e6));
   } else if (network.key === "ready") {
     const { threads: count } = network;
     values.threads = count > 1 ? say("threads", { count }) : say("oneThread");
   }
-  $("network").textContent = say(network.key, values);
+  const text = say(network.key, values);
+  if ($("network").textContent !== text) $("network").textContent = text; // read aloud each time
   $("network").className = network.key === "noNetwork" ? "problem" : "";
   $("loading").hidden = !["loading", "starting"].includes(network.key);
   if (network.total) $("loading").value = network.loaded / network.total;

@@ -20,25 +20,21 @@ self.addEventListener("fetch", (event) => {
 async function answer(request) {
   const cache = await caches.open(CACHE);
   const kept = await cache.match(request);
-  if (kept && NAMED_BY_CONTENT.test(request.url)) return guarded(kept);
+  if (kept && NAMED_BY_CONTENT.test(request.url)) return kept;
   let response;
   try {
     response = await fetch(request);
   } catch (error) {
-    if (kept) return guarded(kept); // offline
+    if (kept) return kept; // offline
     throw error;
   }
   if (response.status !== 200) return response;
-  await cache.put(request, response.clone());
-  if (request.url.endsWith("/settings.json")) await forgetOthers(cache, response.clone());
-  return guarded(response);
-}
-
-// A new response each time: Chromium does not heed such headers of one that was kept with them.
-function guarded(response) {
   const headers = new Headers(response.headers);
   for (const [name, value] of Object.entries(HEADERS)) headers.set(name, value);
-  return new Response(response.body, { status: response.status, headers });
+  const guarded = new Response(response.body, { status: 200, headers });
+  await cache.put(request, guarded.clone());
+  if (request.url.endsWith("/settings.json")) await forgetOthers(cache, guarded.clone());
+  return guarded;
 }
 
 // The large files of an earlier export to the same address.
