@@ -83,7 +83,6 @@ function hear(data, threads) {
     film.state = data.result ? "done" : "failed";
     film.result = data.result;
     film.problem = data.problem;
-    film.file = null;
     if (film.result) film.finding = likeliestFirst(film.result.probs)[0];
     const isFirst = !films.some((other) => other.element.open);
     showSummary(film);
