@@ -136,6 +136,29 @@ def is_nih_name(name):
     return re.fullmatch(r"\d{8}_\d{3}\.\w+", os.path.basename(name)) is not None
 
 
+def films_shared(listed, other):
+    """Return the films of a `LabelList` whose patient has films in another list too.
+
+    The two may tell patients apart differently: by a column, by NIH's names, or each film is its
+    own, and then its name is the patient's.
+
+    Args:
+        listed, other: `LabelList`s.
+    """
+    theirs = {*other.patients, *map(_nih_patient, other.names)} - {None}
+    names = {*other.names}
+    return [
+        name
+        for name, number in zip(listed.names, listed.patients, strict=True)
+        if not theirs.isdisjoint({name, number, _nih_patient(name)} - {None})
+        or (number == name and name in names)
+    ]
+
+
+def _nih_patient(name):
+    return patient(name) if is_nih_name(name) else None
+
+
 def _patients_by_name(path, names):
     """Return patients of a list that does not name them: by NIH's naming, or each film its own."""
     own = sum(not is_nih_name(name) for name in names)
@@ -360,14 +383,14 @@ class FilmCache:
             self.films = FilmRows(os.path.join(self.folder, "films.npy"))
             self.index = index
 
-    def rows(self, names, paths, window=None):
+    def rows(self, names, paths, reading=AS_STORED):
         """Find films in the cache, which holds those that are found by their bare name.
 
         Args:
             names: of the films wanted; one with a folder is never in the cache, where another film
                 may have its bare name.
             paths: of their files.
-            window: that of the `Reading` that they are wanted with.
+            reading: how they are wanted.
 
         Returns:
             rows: int64 `[len(paths)]`, rows of `films`; None where the cache cannot be used.
@@ -377,8 +400,10 @@ class FilmCache:
             return None, "no such cache, or an incomplete one"
         if self.index["version"] != self.VERSION:
             return None, "another version of this project wrote it"
-        if self.index.get("window") != window:
+        if self.index.get("window") != reading.window:
             return None, "it was made with another --window"
+        if self.index.get("any_modality") and not reading.any_modality:
+            return None, "it was made with --any-modality"
         row_of = {name: row for row, (name, _, _) in enumerate(self.index["films"])}
         rows = np.empty(len(paths), np.int64)
         for n, (name, path) in enumerate(zip(names, paths, strict=True)):
@@ -430,7 +455,7 @@ class ChestXray14(paddle.io.Dataset):
         self.reading = reading
         self.epoch = 0  # draws too
         cache = FilmCache(image_dir, resize)
-        self._rows, reason = cache.rows(self.names, self.paths, reading.window)
+        self._rows, reason = cache.rows(self.names, self.paths, reading)
         self._films = cache.films
         self.source = f"the cache {cache.folder}"
         if self._rows is None:

@@ -67,8 +67,8 @@ def parse_args():
     further.add_argument(
         "--bootstrap",
         type=natural_int,
-        default=1000,
-        help="resamples of the patients for 95%% intervals; 0: no intervals",
+        help="resamples of the patients for 95%% intervals (default: 1000; with --compare 10000, "
+        "so that p-values of 14 classes can be told from each other); 0: no intervals",
     )
     further.add_argument("--seed", type=natural_int, default=0, help="of the resamples")
     further.add_argument(
@@ -121,6 +121,10 @@ def parse_args():
         args.compare = [[path] for path in args.compare[0]]
     if args.compare and len(args.compare) != 2:
         parser.error("--compare takes two files, or is given twice with the files of each side")
+    if args.compare and (args.predictions or args.thresholds_from or args.reference_from):
+        parser.error("--compare stands alone: leave --predictions and --...-from out")
+    if args.bootstrap is None:
+        args.bootstrap = 10_000 if args.compare else 1000
     if args.boxes and (args.predictions or args.compare):
         parser.error("--boxes needs a network for the heat maps: give --weights alone")
     if args.reference_from and args.thresholds_from:

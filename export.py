@@ -87,7 +87,13 @@ from model import CheXNet, TenCrop, load_weights
 from runtime.devices import set_device
 from runtime.files import UserError, sha256, write_json
 from runtime.torch_checkpoint import INSTALL_TORCH
-from web.site_folder import check_target, predict_in_node, read_known, write_site
+from web.site_folder import (
+    check_target,
+    predict_in_node,
+    read_known,
+    replace_page,
+    write_site,
+)
 
 IS_PADDLE_2 = paddle.__version__.startswith("2")
 TOLERANCE = 1e-5
@@ -193,10 +199,7 @@ def main(args):
                 f"{difference:.1e}; nothing is written, please report it"
             )
         for name in written:
-            target = os.path.join(args.output_dir, name)
-            if os.path.isdir(target):  # an earlier page, which no folder can replace in place
-                os.replace(target, os.path.join(folder, "earlier"))
-            os.replace(os.path.join(folder, name), target)
+            replace_page(os.path.join(folder, name), os.path.join(args.output_dir, name))
     target = os.path.join(args.output_dir, written[0])
     print(
         f"wrote {target}; largest difference from eval.py on {len(films)} films: {difference:.1e}"

@@ -112,7 +112,7 @@ from evaluation.reference_values import (
     read_thresholds,
     why_other,
 )
-from inference.activation_maps import TenCropMaps
+from inference.activation_maps import TenCropMaps, covers
 from inference.engine import load_network
 from inference.film_check import doubt
 from inference.film_sizes import set_sizes
@@ -166,7 +166,15 @@ def main(args):
                 probs[name] = row
                 if values:
                     findings += finding_rows(name, row, known)
-            if draws:
+            if draws and maps is None:
+                height, width = films.shape[2:]
+                for name in names:
+                    print(
+                        f"no heat map: {paths[name]}: crops of {args.crop_size} pixels leave out a "
+                        f"part of {width} x {height}",
+                        file=sys.stderr,
+                    )
+            elif draws:
                 jobs = [
                     (folder, name, paths[name], reading(args), wanted(rows[n], maps[n], args))
                     for n, name in enumerate(names)
@@ -179,7 +187,7 @@ def main(args):
         bar.update(len(paths) - bar.n)
         write_tables(folder, probs, boxes, findings, failed)
     table = os.path.join(args.output_dir, "predictions.csv")
-    beside = ", and pictures beside it" if draws else ""
+    beside = ", and pictures beside it" if boxes else ""
     print(f"wrote {table}{beside}; not for clinical use", file=sys.stderr)
     if failed:
         count = f"{len(failed)} of {len(paths)} films failed"
@@ -219,7 +227,12 @@ def refuse(names, error, args, failed):
 
 
 def look(layer, films):
-    """Return probabilities, float32 `[N, 14]`, and maps `[N, 14, H, W]`, if the layer has any."""
+    """Return probabilities, float32 `[N, 14]`, and maps `[N, 14, H, W]`.
+
+    The maps are None if the layer makes none, or the crops leave out a part of such long films.
+    """
+    if not isinstance(layer, TenCrop) and not covers(layer.ten_crop, *films.shape[2:]):
+        layer = layer.ten_crop
     with paddle.no_grad():
         found = layer(paddle.to_tensor(films))
     if isinstance(layer, TenCrop):
@@ -246,8 +259,8 @@ def show(bar, path, film, probs, known):
         if name in known:
             words += in_words(known[name], probs[c])
         print("  ".join(words), flush=True)
-    if none_above(probs, known):
-        print("  no finding above its threshold", flush=True)
+    if text := none_above(probs, known):
+        print(f"  {text}", flush=True)
 
 
 def in_words(known, prob):

@@ -9,6 +9,7 @@ prints `paddle.Model`'s lines, also into logs/, and leaves save/best_model.pdpar
 
 import json
 import os
+import sys
 import textwrap
 
 from runtime import command_line, environment
@@ -116,9 +117,10 @@ if __name__ == "__main__":
     ARGS = parse_args()  # before Paddle is imported: --help and errors come at once
     environment.compute_on_cores()
 
+import numpy as np
 import paddle
 
-from dataset import CLASS_NAMES, CenterCrop, ChestXray14, RandomCropFlip
+from dataset import CLASS_NAMES, CenterCrop, ChestXray14, RandomCropFlip, films_shared
 from metrics import AUROCAndLogLoss
 from model import CheXNet, LogLoss, load_weights
 from runtime.batches import EpochSampler, FilmLoader
@@ -230,11 +232,14 @@ def main(args):
             epochs = args.epochs - run.epoch
             model.fit(train_loader, val_loader, epochs=epochs, verbose=0, callbacks=callbacks)
         print_once(f"done: epoch {run.epoch}, best validation {monitor} {run.best:.4f}")
+        is_there = os.path.exists(best)
+        weights = best if is_there else f"none; {monitor} was never defined on {args.val_list}"
         print_once(
-            f"weights: {best}; figures of each epoch: {args.save_dir}/metrics.csv, curves.png; "
+            f"weights: {weights}; figures of each epoch: {args.save_dir}/metrics.csv, curves.png; "
             f"log: {log}"
         )
-        print_once(f"next: python eval.py --data-dir {args.data_dir} --weights {best}")
+        if is_there:
+            print_once(f"next: python eval.py --data-dir {args.data_dir} --weights {best}")
 
 
 def load_data(args):
@@ -245,6 +250,14 @@ def load_data(args):
     crop = RandomCropFlip(args.crop_size)
     train_set = ChestXray14(args.data_dir, args.train_list, crop, seed=args.seed, **options)
     val_set = ChestXray14(args.data_dir, args.val_list, CenterCrop(args.crop_size), **options)
+    if np.isnan(train_set.labels).all():
+        raise UserError(f"{args.train_list}: want labels to learn from, got none; fill them in")
+    if shared := films_shared(val_set.listed, train_set.listed):
+        print_once(
+            f"warning: {args.val_list}: {len(shared)} films are of patients in {args.train_list}, "
+            f"{shared[0]} first: its figures will promise too much",
+            file=sys.stderr,
+        )
     samplers = (
         EpochSampler(
             train_set,

@@ -7,7 +7,7 @@ import re
 import jinja2
 
 from dataset import CLASS_NAMES
-from evaluation.operating_points import RATES
+from evaluation.operating_points import RATES, without_threshold
 from evaluation.printed_tables import CALIBRATION_FIGURES, between, missed_text, shown
 from evaluation.subgroup_rates import ENOUGH, largest_gaps
 from runtime.files import write_whole
@@ -35,6 +35,7 @@ def write_model_card(folder, metrics):
         rates=RATES,
         calibration_figures=CALIBRATION_FIGURES,
         missed=_missed,
+        no_threshold=without_threshold(metrics),
         gaps=largest_gaps(metrics.get("subgroup_gaps", {})),
         enough=ENOUGH,
         rare=[name for name, count in metrics["positives"].items() if 0 < count < ENOUGH],

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dataset import read_labels
+from dataset import films_shared, read_labels
 from evaluation.predictions_csv import read_predictions
 from metrics import interval, known_rows, resample_patients
 from runtime.files import UserError
@@ -61,9 +61,7 @@ def read_validation(predictions, label_list, test_list):
     """
     listed = read_labels(label_list)
     probs = read_predictions(predictions, listed.names, "--thresholds-list")
-    tested = {*read_labels(test_list).patients}
-    pairs = zip(listed.names, listed.patients, strict=True)
-    shared = [name for name, patient in pairs if patient in tested]
+    shared = films_shared(listed, read_labels(test_list))
     if shared:
         raise UserError(
             f"{predictions}: want patients that are not in {test_list}, got {len(shared)} films "
@@ -165,6 +163,12 @@ def rates_of(counts):
             "precision": right / called,
             "f1": 2 * right / (called + positive),
         }
+
+
+def without_threshold(metrics):
+    """Return the classes for which metrics.json's thresholds have none; none where it has none."""
+    thresholds = metrics.get("thresholds", {}).get("threshold", {})
+    return [name for name, threshold in thresholds.items() if threshold is None]
 
 
 def net_benefit(labels, probs, thresholds):

@@ -107,10 +107,17 @@ def meanings(probs, thresholds=None, values=None):
 
 
 def none_above(probs, known):
-    """Tell whether a film reaches no threshold, of those that there are (see `meanings`)."""
+    """Say that a film reaches no threshold, of those that there are (see `meanings`).
+
+    Returns:
+        Text; "" where it reaches one, or there is none.
+    """
     pairs = zip(known.values(), probs, strict=True) if known else ()
-    decisions = {each.decision(prob) for each, prob in pairs} - {""}
-    return decisions == {"negative"}
+    decisions = [decision for each, prob in pairs if (decision := each.decision(prob))]
+    if not decisions or "positive" in decisions:
+        return ""
+    few = f" (of the {len(decisions)} that have one)" if len(decisions) < len(CLASS_NAMES) else ""
+    return f"no finding above its threshold{few}"
 
 
 def read_thresholds(path):
@@ -147,7 +154,7 @@ def read_reference(path):
             values = json.load(file)
         for name in CLASS_NAMES:
             _check(name, values["by_class"][name])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{path}: want an operating_points.json, got another file ({first_line(error)}); make "
             "one with eval.py --reference-from"
@@ -163,7 +170,8 @@ def why_other(values, weights, crop_size, resize):
         weights: SHA-256 of the weights in use.
         crop_size, resize: in use, pixels.
     """
-    theirs = values.get("weights", {}).get("sha256")
+    theirs = values.get("weights")
+    theirs = theirs.get("sha256") if isinstance(theirs, dict) else theirs
     if theirs not in (None, weights):
         return "they are of other weights"
     for key, ours in (("crop_size", crop_size), ("resize", resize)):
@@ -179,7 +187,8 @@ def _check(name, facts):
     curves = [facts["quantiles_without"], facts["quantiles_with"]]
     fitted = facts["calibration"]
     if fitted is not None and "slope" in fitted:
-        float(fitted["slope"]), float(fitted["intercept"])
+        if not np.isfinite([float(fitted["slope"]), float(fitted["intercept"])]).all():
+            raise ValueError(f"a calibration of {name} that is not a number")
     elif fitted is not None:
         curves += [fitted["probability"], fitted["calibrated"]]
         if len(curves[-1]) != len(curves[-2]):

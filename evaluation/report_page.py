@@ -11,7 +11,7 @@ import numpy as np
 from dataset import CLASS_NAMES
 from evaluation.heat_maps import EXAMPLES, rank
 from evaluation.localization import OVERLAPS
-from evaluation.operating_points import RATES
+from evaluation.operating_points import RATES, without_threshold
 from evaluation.printed_tables import CALIBRATION_FIGURES
 from evaluation.report_plots import (
     KINDS,
@@ -74,6 +74,7 @@ def write_report(folder, metrics, listed, probs, examples, why_none=None):
         },
         missed=_address(figures[MISSED]["svg"]) if group_panels else None,
         missed_key=MISSED,
+        no_threshold=without_threshold(metrics),
         enough=ENOUGH,
         group_gaps=largest_gaps(metrics.get("subgroup_gaps", {})),
         dots={name: _address(figures[name]["svg"]) for name in ("auroc", "average_precision")},

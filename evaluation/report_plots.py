@@ -106,7 +106,8 @@ def _draw_dots(axes, metrics, figure):
         bounds = np.array([metrics[f"{figure}_95_percent"][name] for name in CLASS_NAMES], float)
         axes.hlines(y, bounds[:, 0], bounds[:, 1], color=OURS, linewidth=2)
     # Not clipped: an AUROC of 1 is on the edge.
-    axes.plot(values, y, "o", color=OURS, clip_on=False, label="this run, 95 % interval")
+    label = "this run, 95 % interval" if f"{figure}_95_percent" in metrics else "this run"
+    axes.plot(values, y, "o", color=OURS, clip_on=False, label=label)
     if figure == "auroc":
         shown = ("CheXNet", "D", THEIRS), ("Paddle-CheXNet", "s", THEIRS_TOO)
         for name, marker, colour in shown if has_published(metrics) else ():
@@ -114,7 +115,11 @@ def _draw_dots(axes, metrics, figure):
             axes.plot(theirs, y, marker, color=colour, fillstyle="none", label=label)
         axes.axvline(0.5, color=CHANCE, linestyle=":", linewidth=1, label="guessing")
     else:
-        shares = np.array([metrics["positives"][name] for name in CLASS_NAMES]) / metrics["images"]
+        positives, known = (
+            np.array([metrics[key][name] for name in CLASS_NAMES], float)
+            for key in ("positives", "labelled")
+        )
+        shares = np.divide(positives, known, out=np.full(len(y), np.nan), where=known > 0)
         axes.plot(shares, y, "|", color=CHANCE, ms=10, label="prevalence, as by guessing")
     axes.set_yticks(y, CLASS_NAMES)
     axes.invert_yaxis()
@@ -133,7 +138,8 @@ def _draw_roc(axes, metrics, c, labels, probs, _patients):
     axes.plot([0, 1], [0, 1], ":", color=CHANCE, linewidth=1)
     if 0 < labels.sum() < len(labels):
         false, true, _ = roc_curve(labels, probs)
-        axes.plot(_thinned(false), _thinned(true), color=OURS)
+        kept = _thinned(false + true)
+        axes.plot(false[kept], true[kept], color=OURS)
     interval = metrics.get("auroc_95_percent", {}).get(name)
     axes.set_title(
         f"{name}\n{number_text(metrics['auroc'][name])} {interval_text(interval)}",
@@ -146,13 +152,16 @@ def _draw_roc(axes, metrics, c, labels, probs, _patients):
 def _draw_precision_recall(axes, metrics, c, labels, probs, _patients):
     axes.axhline(labels.mean(), linestyle=":", color=CHANCE, linewidth=1)
     if labels.any():
-        precision, recall, _ = precision_recall_curve(labels, probs)
-        axes.plot(_thinned(recall), _thinned(precision), color=OURS)
+        # Rising recall, and of the films the positive ones: the area under these steps is the
+        # average precision.
+        precision, recall = (each[::-1] for each in precision_recall_curve(labels, probs)[:2])
+        found = np.flatnonzero(np.diff(recall)) + 1
+        kept = np.concatenate([found[:1], found[_thinned(recall[found])]])
+        recall = np.concatenate([[0], recall[kept[1:]]])
+        axes.plot(recall, precision[kept], color=OURS, drawstyle="steps-pre")
     name = CLASS_NAMES[c]
     average, share = metrics["average_precision"][name], labels.mean()
-    axes.set_title(
-        f"{name}\naverage {number_text(average)}, prevalence {share:.3g}", fontsize=8, y=1.0
-    )
+    axes.set_title(f"{name}\nAP {number_text(average)}, prevalence {share:.3g}", fontsize=8, y=1.0)
     _square(axes, 1, "recall", "precision")
 
 
@@ -228,11 +237,11 @@ def _log_square(axes, least, most, x, y):
         axis.set_minor_locator(NullLocator())
 
 
-def _thinned(values):
-    """Return at most POINTS of a curve's values, its ends among them."""
-    if len(values) <= POINTS:
-        return values
-    return values[np.linspace(0, len(values) - 1, POINTS).round().astype(int)]
+def _thinned(place):
+    """Return indices of at most POINTS points of a curve, evenly apart by `place`, which rises."""
+    if len(place) <= POINTS:
+        return np.arange(len(place))
+    return np.unique(np.searchsorted(place, np.linspace(place[0], place[-1], POINTS)))
 
 
 def figure_bytes(figure, form="svg"):

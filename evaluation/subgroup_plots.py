@@ -84,9 +84,9 @@ def _draw_rate(axes, metrics, kind, rate):
             ends += [low, high]
         axes.plot(row, rows + shift, marker, color=colour, ms=3.5, label=label, clip_on=False)
     for c in np.flatnonzero(np.isnan(values).all(axis=0)):
-        reason = f"fewer than {ENOUGH} positives in each group"
+        reason = f"under {ENOUGH} positives in each"
         if np.isnan(of_all[c]):
-            reason = "no threshold, or no film called"
+            reason = "no threshold or call"
         place = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 6}
         ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
         axes.text(0.02, c, reason, bbox=ground, **place)
@@ -136,9 +136,10 @@ def _missed(metrics):
         ticks.append(y)
         found = of_groups[kind][group]
         if found[MISSED] is None:
-            reason = f"{found['ill']} films with a finding: fewer than {ENOUGH}"
+            reason = f"with a finding: {found['ill']} of its films, fewer than {ENOUGH}"
             where = axes.get_yaxis_transform()
-            axes.text(0.02, y, reason, transform=where, fontsize=7, va="center")
+            ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+            axes.text(0.02, y, reason, transform=where, fontsize=7, va="center", bbox=ground)
             continue
         if f"{MISSED}_95_percent" in found:
             low, high = found[f"{MISSED}_95_percent"]

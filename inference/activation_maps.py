@@ -88,16 +88,21 @@ class _Noting(nn.Layer):
         return self.network.classify(features)
 
 
-def check_covers(ten_crop, height, width):
-    """Raise UserError if a `TenCrop` leaves out a part of a film of so many pixels."""
+def covers(ten_crop, height, width):
+    """Tell whether a `TenCrop` leaves out no part of a film of so many pixels."""
     size = ten_crop.size
     covered = np.zeros((height, width), bool)
     for top, left in ten_crop.places(height, width):
         covered[top : top + size, left : left + size] = True
-    if not covered.all():
+    return covered.all()
+
+
+def check_covers(ten_crop, height, width):
+    """Raise UserError if a `TenCrop` leaves out a part of a film of so many pixels."""
+    if not covers(ten_crop, height, width):
         raise UserError(
             f"--crop-size: want crops that cover a film of {width} x {height} pixels, got "
-            f"{size}; heat maps need a larger one"
+            f"{ten_crop.size}; heat maps need a larger one"
         )
 
 

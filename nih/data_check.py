@@ -7,7 +7,7 @@ import os
 
 import numpy as np
 
-from dataset import CLASS_NAMES, list_films, locate_films, read_film, read_labels
+from dataset import CLASS_NAMES, films_shared, list_films, locate_films, read_film, read_labels
 from nih.annotations import entry_of, read_data_entry
 from nih.demographics import demographics, demographics_rows
 from nih.sources import LABELS
@@ -74,10 +74,16 @@ def check(data_dir, paths, workers, reading=AS_STORED):
     for n, one in enumerate(splits):
         for other in splits[n + 1 :]:
             both = {*read[one].patients} & {*read[other].patients}
+            shared = films_shared(read[one], read[other])
             if both:
                 problems.append(
                     f"{len(both)} patients are in {file_of[one]} and {file_of[other]}, "
                     f"{min(both)} among them"
+                )
+            elif shared:  # the lists number patients differently
+                problems.append(
+                    f"{len(shared)} films of {file_of[one]} are of patients in {file_of[other]}, "
+                    f"{shared[0]} first"
                 )
     broken = _broken(list(there.values()), workers, reading)
     problems += broken

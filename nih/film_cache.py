@@ -37,7 +37,7 @@ def write_cache(data_dir, films, resize, workers, reading=AS_STORED):
     cache, paths = FilmCache(data_dir, resize), list(films.values())
     folder = cache.folder
     size = _size(len(paths) * resize * resize)
-    if cache.rows(films, paths, reading.window)[0] is not None:
+    if cache.rows(films, paths, reading)[0] is not None:
         print(f"{folder} is up to date: {len(paths)} films, {size}")
         return
     del cache  # Windows replaces no file that is open
@@ -49,6 +49,8 @@ def write_cache(data_dir, films, resize, workers, reading=AS_STORED):
     }
     if reading.window:
         index["window"] = reading.window
+    if reading.any_modality:
+        index["any_modality"] = True
     partial, progress = os.path.join(folder, "films.npy.tmp"), os.path.join(folder, "progress.json")
     digest = hashlib.sha256(json.dumps(index).encode()).hexdigest()
     done = _rows_done(progress, partial, digest)

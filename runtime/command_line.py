@@ -78,8 +78,9 @@ class ArgumentParser(argparse.ArgumentParser):
     def _suggestion(self, word):
         known = {*self._option_string_actions}
         for action in self._subparsers._group_actions if self._subparsers else []:
-            for parser in action.choices.values():
-                known |= {*parser._option_string_actions}
+            chosen = [word for word in sys.argv[1:] if word in action.choices]
+            for name in chosen[:1] or action.choices:
+                known |= {*action.choices[name]._option_string_actions}
         near = difflib.get_close_matches(word.partition("=")[0], sorted(known), n=1)
         return f" (did you mean {near[0]}?)" if near else ""
 

@@ -167,6 +167,11 @@ def _refuse_others(header, name, any_modality):
         )
     if header.BitsAllocated not in (8, 16) or not 1 <= header.BitsStored <= header.BitsAllocated:
         raise UserError(f"{name}: want 8 or 16 bits a pixel, got another number; export it with 16")
+    if header.get("HighBit", header.BitsStored - 1) != header.BitsStored - 1:
+        raise UserError(
+            f"{name}: want values in the lowest bits (High Bit below Bits Stored by one), got "
+            "others; export it again"
+        )
 
 
 def _decoder(header, name):
@@ -207,14 +212,17 @@ def _table(header, name, window):
     if window:
         shares = apply_window(values, *window)
     elif luts:
-        shares = apply_voi(np.rint(values).astype(np.int64), header)
-        shares = shares / (2 ** luts[0].LUTDescriptor[2] - 1)
+        depth = luts[0].LUTDescriptor[2]
+        if depth == 8:  # pydicom 3.0 would keep the places in it in 8 bits as well
+            luts[0].LUTDescriptor[2] = 16
+        shares = apply_voi(np.rint(values).astype(np.int64), header) / (2**depth - 1)
     elif center is not None and width is not None:
         least = 1 if function == "LINEAR" else 1e-6
-        if not np.isfinite([center, width]).all() or width < least:
+        known = function in ("LINEAR", "LINEAR_EXACT", "SIGMOID")
+        if not known or not np.isfinite([center, width]).all() or width < least:
             raise UserError(
-                f"{name}: want a window of finite numbers, wider than nothing, got another; "
-                "give --window"
+                f"{name}: want a window of finite numbers, wider than nothing, and a function that "
+                "DICOM has, got another; give --window"
             )
         shares = apply_window(values, center, width, function)
     else:

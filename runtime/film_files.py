@@ -43,6 +43,8 @@ AS_STORED = Reading()
 
 def is_film(path):
     """Tell whether a file is a film by its name or, as DICOM files often have none, its content."""
+    if os.path.basename(path).startswith("._"):  # what macOS keeps beside a file
+        return False
     if path.lower().endswith(FILM_EXTENSIONS):
         return True
     if os.path.basename(path).upper() == "DICOMDIR" or not os.path.isfile(path):
@@ -62,14 +64,14 @@ def films_below(paths):
         order of the paths, and sorted within a folder.
 
     Raises:
-        UserError: a folder has no films, or two films have one name.
+        UserError: a folder has no films, two films have one name, or a name is not UTF-8.
+        OSError: a folder cannot be read.
     """
     films = {}
     for path in paths:
         found = {os.path.basename(path): path}
         if os.path.isdir(path):
-            files = (os.path.join(top, name) for top, _, names in os.walk(path) for name in names)
-            of = {os.path.relpath(file, path).replace(os.sep, "/"): file for file in files}
+            of = {os.path.relpath(file, path).replace(os.sep, "/"): file for file in _files(path)}
             found = {name: of[name] for name in sorted(of) if is_film(of[name])}
         if not found:
             raise UserError(
@@ -77,10 +79,29 @@ def films_below(paths):
                 "check the path"
             )
         for name in found:
+            if any("\ud800" <= letter <= "\udfff" for letter in name):  # bytes that are no UTF-8
+                raise UserError(f"{name!a}: want a name in UTF-8, got other bytes; rename the film")
             if name in films:
                 raise UserError(f"{name}: want films of different names, got it twice; rename one")
         films |= found
     return films
+
+
+def _files(folder):
+    """Yield the files below a folder, those behind links too; each folder once."""
+
+    def refuse(error):
+        raise error
+
+    seen = set()
+    for top, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
+        real = os.path.realpath(top)
+        if real in seen:  # a link to a folder above it
+            folders.clear()
+            continue
+        seen.add(real)
+        for name in names:
+            yield os.path.join(top, name)
 
 
 def read_grey(file, name, reading):

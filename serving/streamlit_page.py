@@ -10,6 +10,7 @@ from runtime import environment  # noqa: F401  (before Paddle)
 import numpy as np
 import paddle
 import streamlit as st
+from PIL import Image
 
 from dataset import CLASS_NAMES, read_film
 from evaluation.heat_maps import too_coarse
@@ -20,7 +21,7 @@ from evaluation.reference_values import (
     read_thresholds,
     why_other,
 )
-from inference.activation_maps import TenCropMaps, heat_map
+from inference.activation_maps import TenCropMaps, covers, heat_map
 from inference.engine import load_network
 from inference.film_check import doubt
 from runtime.command_line import add_reading_arguments
@@ -28,6 +29,7 @@ from runtime.devices import set_device
 from runtime.files import UserError, sha256
 from runtime.film_files import Reading
 
+SHOWN_SIDE = 2048  # of a film on the page at most, pixels
 SCROLLING_TABLES = "<style>[data-testid=stMarkdownContainer] { overflow-x: auto; }</style>"
 
 
@@ -67,7 +69,9 @@ def main():
         film = read_film(io.BytesIO(content), args.resize, upload.name, reading)
         whole = read_film(io.BytesIO(content), None, upload.name, reading)[0]
         with lock, paddle.no_grad():
-            probs, maps = (x.numpy()[0] for x in layer(paddle.to_tensor(film[np.newaxis])))
+            has_maps = covers(layer.ten_crop, *film.shape[1:])
+            found = (layer if has_maps else layer.ten_crop)(paddle.to_tensor(film[np.newaxis]))
+            probs, maps = (x.numpy()[0] for x in (found if has_maps else (found, found)))
     except UserError as error:
         st.error(f"error: {error}")
         return
@@ -84,13 +88,13 @@ def main():
     table, picture = (st.container(), st.container()) if values else st.columns([1, 2])
     with table:
         # Not st.table, which needs PyArrow, whose releases of today need NumPy 2.
-        rows = [columns(of[name], known.get(name)) for name in order]
+        rows = [columns(of[name], known.get(name), values) for name in order]
         heads = ["Finding", *rows[0]]
         lines = [heads, ["---"] * len(heads)]
         lines += [[name, *row.values()] for name, row in zip(order, rows, strict=True)]
         st.markdown("\n".join(f"| {' | '.join(line)} |" for line in lines))
-        if none_above(probs, known):
-            st.markdown("**No finding above its threshold.**")
+        if text := none_above(probs, known):
+            st.markdown(f"**{text.capitalize()}.**")
         if values:
             if other := why_other(values, digest, args.crop_size, args.resize):
                 st.warning(f"The reference values are not of this network: {other}.")
@@ -100,24 +104,35 @@ def main():
                 "where this film is from."
             )
     with picture:
-        if reason := too_coarse(args.crop_size):
+        reason = too_coarse(args.crop_size)
+        if not has_maps:
+            reason = "the crops leave out a part of so long a film"
+        if reason:
             st.info(f"No heat maps: {reason}.")
             return
         finding = st.selectbox("Heat map of", order)
+        shown = Image.fromarray(whole)
+        shown.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
         st.image(
-            heat_map(whole, maps[CLASS_NAMES.index(finding)], finding, of[finding]),
+            heat_map(np.asarray(shown), maps[CLASS_NAMES.index(finding)], finding, of[finding]),
             caption=f"{upload.name}, and where the network looks for {finding}: "
             "the brighter, the more it speaks for the finding",
         )
 
 
-def columns(prob, known):
-    """Return what the table says of a finding: dict from heading to text."""
+def columns(prob, known, values):
+    """Return what the table says of a finding: dict from heading, the same for all, to text.
+
+    Args:
+        prob: its probability.
+        known: its `Meaning`, or None where there are no thresholds.
+        values: what `read_reference` returned, or None.
+    """
     row = {"Probability": f"{prob:.4f}"}
-    if known and known.above is not None:
+    if values:
         row["Calibrated"] = f"{known.calibrated:.4f}"
         row["Base rate"] = f"{known.base_rate:.4f}"
-        row["Above, of films without it"] = f"{known.above} %"
+        row["Above, of films without it"] = "nan" if known.above is None else f"{known.above} %"
     if known:
         row["Threshold"] = f"{known.threshold:.4f}"
         row["Decision"] = known.decision(prob)

@@ -31,6 +31,7 @@ def test_help_comes_without_paddle_and_ends_in_examples(name):
         (["train.py", "--bach-size", "3"], "--batch-size"),
         (["eval.py", "--wieghts=a.pdparams"], "--weights"),
         (["prepare_data.py", "download", "--skip-film"], "--skip-films"),
+        (["prepare_data.py", "cache", "--any-modalit"], "--any-modality"),
     ],
 )
 def test_a_mistyped_option_gets_a_suggestion_before_paddle_is_imported(words, meant):
@@ -39,6 +40,13 @@ def test_a_mistyped_option_gets_a_suggestion_before_paddle_is_imported(words, me
     assert result.returncode == 2 and result.stdout == ""
     assert f"(did you mean {meant}?)" in result.stderr
     assert result.stderr.startswith(f"error: {words[0]}: ") and result.stderr.count("\n") == 1
+
+
+def test_options_of_other_actions_are_not_suggested():
+    command = [sys.executable, ROOT / "prepare_data.py", "cache", "--test-list", "list.csv"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 2 and "no such option or argument: --test-list" in result.stderr
+    assert "did you mean --test-list" not in result.stderr
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -87,6 +87,17 @@ def test_ensembles_are_compared(members, monkeypatch, capsys):
     assert f"AUROC of the mean of {paths[0]}, {paths[1]} minus" in capsys.readouterr().out
 
 
+def test_a_comparison_stands_alone(monkeypatch, capsys):
+    words = ["eval.py", "--compare", "a.csv", "b.csv"]
+    monkeypatch.setattr("sys.argv", words)
+    assert evaluation_script.parse_args().bootstrap == 10_000
+    for more in ("--predictions", "--thresholds-from", "--reference-from"):
+        monkeypatch.setattr("sys.argv", [*words, more, "c.csv", "--output-dir", "out"])
+        with pytest.raises(SystemExit):
+            evaluation_script.parse_args()
+        assert "--compare stands alone" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("sides", [["a"], ["a", "b", "c"]])
 def test_a_comparison_has_two_sides(sides, monkeypatch, capsys):
     with pytest.raises(SystemExit) as exit:

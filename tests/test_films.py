@@ -3,11 +3,13 @@
 import io
 import logging
 import os
+import subprocess
 import sys
 import zlib
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from PIL import Image
 
 from dataset import ChestXray14, read_film
@@ -213,7 +215,15 @@ REFUSED = {
     ),
     "liar": (lambda: dicom(grey(), Rows=9999, Columns=9999), "does not decode"),
     "bits": (lambda: dicom(grey(), BitsAllocated=32, BitsStored=32), "want 8 or 16 bits"),
+    "high bits": (
+        lambda: dicom(grey() * np.uint16(16), BitsStored=12, HighBit=15),
+        "want values in the lowest bits",
+    ),
     "width": (lambda: dicom(grey(), WindowCenter=1, WindowWidth=0), "give --window"),
+    "function": (
+        lambda: dicom(grey(), WindowCenter=128, WindowWidth=256, VOILUTFunction="SQUARE"),
+        "a function that DICOM has, got another; give --window",
+    ),
     "slope": (lambda: dicom(grey(), RescaleSlope=0, RescaleIntercept=0), "give --window"),
     "PDF": (lambda: b"%PDF-1.7" + bytes(500), "does not decode as any"),
     "movie": (
@@ -334,6 +344,41 @@ def test_folders_are_gone_through_and_names_are_relative(folder):
         films_below([str(folder / "images"), str(folder / "images" / "a.dcm")])
     with pytest.raises(UserError, match="want a folder with films, got none"):
         films_below([str(folder / "labels")])
+
+
+def test_folders_behind_links_are_gone_through_once(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    for path in ("a/b/one.png", "elsewhere/two.png", "a/._one.png"):
+        (tmp_path / path).touch()
+    (tmp_path / "a" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "a" / "b" / "up").symlink_to(tmp_path / "a")  # a loop
+    assert list(films_below([str(tmp_path / "a")])) == ["b/one.png", "link/two.png"]
+    odd = os.fsdecode(os.fsencode(tmp_path / "a") + b"/b\xff.png")
+    open(odd, "w").close()
+    with pytest.raises(UserError, match=r"want a name in UTF-8, got other bytes"):
+        films_below([str(tmp_path / "a")])
+
+
+def test_a_folder_that_cannot_be_read_is_an_error(heeding_modes, tmp_path):
+    (tmp_path / "in" / "shut").mkdir(parents=True)
+    (tmp_path / "in" / "one.png").touch()
+    (tmp_path / "in" / "shut").chmod(0)
+    code = f"from runtime.film_files import films_below; films_below([{str(tmp_path / 'in')!r}])"
+    command = [*heeding_modes, sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert "PermissionError" in result.stderr and "shut" in result.stderr
+
+
+def test_a_cache_of_films_of_any_modality_is_not_taken_for_another(tmp_path):
+    (tmp_path / "film.dcm").write_bytes(dicom(grey(), Modality="CT"))
+    films = {"film.dcm": str(tmp_path / "film.dcm")}
+    write_cache(str(tmp_path), films, 64, 0, Reading(None, True))
+    (tmp_path / "list.csv").write_text("Image Index,Mass\nfilm.dcm,1\n")
+    of_any = ChestXray14(tmp_path, tmp_path / "list.csv", resize=64, reading=Reading(None, True))
+    assert "cache" in of_any.source and of_any[0][0].shape == (1, 64, 64)
+    with pytest.raises(UserError, match="got modality CT"):
+        ChestXray14(tmp_path, tmp_path / "list.csv", resize=64)[0]
 
 
 def test_pictures_have_names_of_their_own():

@@ -9,7 +9,14 @@ import paddle
 import pytest
 from conftest import link_films
 
-from dataset import CLASS_NAMES, ChestXray14, LabelList, read_label_list, read_labels
+from dataset import (
+    CLASS_NAMES,
+    ChestXray14,
+    LabelList,
+    films_shared,
+    read_label_list,
+    read_labels,
+)
 from evaluation.calibration import brier_score, equal_mass, expected_calibration_error
 from evaluation.heat_maps import choose_examples
 from evaluation.measures import measure, measure_difference, measure_subgroups, measure_thresholds
@@ -134,6 +141,21 @@ def test_films_of_one_name_in_two_folders_are_two_films(phantoms, tmp_path):
     np.testing.assert_array_equal(films[1][1], np.full(14, NAN, np.float32))
     write_csv(path, f"Image Index,Mass\n{name},1\n")
     assert ChestXray14(data, path, resize=64).source == f"the cache {data / 'cache_64'}"
+
+
+def test_a_patient_in_two_lists_is_found_however_they_tell_patients_apart(tmp_path):
+    def listed(name, text):
+        write_csv(tmp_path / name, text)
+        return read_labels(tmp_path / name)
+
+    nih, numbered = "00000012_000.png", "Image Index,Patient ID,Mass\n"
+    with_column = listed("a.csv", f"{numbered}{nih},12,1\nx.png,anna,0\ny.png,berta,0")
+    without = listed("b.csv", "Image Index,Mass\n00000012_001.png,1\nx.png,1\nz.png,0")
+    assert films_shared(with_column, without) == [nih, "x.png"]
+    assert films_shared(without, with_column) == ["00000012_001.png", "x.png"]
+    # Two lists that name patients: films of one name may be of two hospitals.
+    other = listed("c.csv", f"{numbered}x.png,carla,1\nw.png,berta,1")
+    assert films_shared(with_column, other) == ["y.png"]
 
 
 def test_a_release_of_nih_s_labels_is_known_by_the_labels_that_are(tmp_path):
@@ -357,3 +379,21 @@ def test_the_scripts_take_it_as_any_other_list(forked, fails, phantoms, tmp_path
     write_csv(tmp_path / "test.csv", text)
     message = fails("eval.py", *test, *network)
     assert f"{tmp_path / 'test.csv'}:13: want the name of a film" in message
+
+
+def test_training_says_what_is_wrong_with_its_lists(forked, fails, phantoms, tmp_path):
+    names, _ = read_label_list(phantoms / "labels" / "train_list.txt")
+    rows = "".join(f"{name},{n % 2}\n" for n, name in enumerate(names[:4]))
+    write_csv(tmp_path / "some.csv", f"Image Index,Mass\n{rows}")
+    write_csv(tmp_path / "unknown.csv", f"Image Index,Mass\n{names[0]},\n{names[1]},-1\n")
+    folders = ["--data-dir", phantoms, "--save-dir", tmp_path / "save", "--log-dir", tmp_path]
+    words = [*folders, "--pretrained", "none", "--resize", 72, "--crop-size", 64, "--epochs", 1]
+    words += ["--batch-size", 2, "--num-workers", 0, "--val-list", tmp_path / "unknown.csv"]
+    error = fails("train.py", *words, "--train-list", tmp_path / "unknown.csv")
+    assert "unknown.csv: want labels to learn from, got none; fill them in" in error
+    result = forked("train.py", *words, "--train-list", tmp_path / "some.csv")
+    assert result.returncode == 0, result.stderr
+    assert f"2 films are of patients in {tmp_path / 'some.csv'}, {names[0]} first" in result.stderr
+    assert "weights: none; AUROC_avg was never defined on" in result.stdout
+    assert "next:" not in result.stdout
+    assert not (tmp_path / "save" / "best_model.pdparams").exists()

@@ -4,6 +4,7 @@ from scipy.stats import norm
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from dataset import CLASS_NAMES
+from evaluation.measures import measure
 from metrics import (
     AUROC,
     PUBLISHED,
@@ -160,6 +161,23 @@ def test_bootstrap_says_nan_where_a_class_is_not_defined():
     found = bootstrap(labels, scores, patients, resamples=20)["auroc"]
     assert np.isfinite(found[:, 0]).all() and np.isnan(found[:, 1:]).all()
     assert np.isnan(interval(found[:, 1])).all()
+
+
+def test_the_interval_of_the_mean_average_precision_holds_the_truth():
+    # Of what an interval of 95 % is for: percentiles hold it in 12 of these 30 draws.
+    rng = np.random.default_rng(0)
+    prevalence = np.geomspace(0.02, 0.2, 14)
+
+    def draw(count):
+        labels = (rng.random((count, 14)) < prevalence).astype(int)
+        return labels, rng.normal(size=(count, 14)) + 0.7 * labels
+
+    truth, held = average_precision(*draw(300_000)).mean(), 0
+    for n in range(30):
+        figures = measure(np.arange(600), *draw(600), resamples=200, seed=n)
+        low, high = figures["average_precision_mean_95_percent"]
+        held += low <= truth <= high
+    assert held >= 26
 
 
 def test_interval_is_the_percentile_interval():

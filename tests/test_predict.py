@@ -23,6 +23,7 @@ from evaluation.predictions_csv import read_predictions, write_predictions
 
 pytestmark = pytest.mark.slow
 
+UNKNOWN = ("Atelectasis", "Pneumonia", "Hernia")  # of which a reference file knows nothing
 SMALL = ["--resize", 72, "--crop-size", 64]
 
 
@@ -47,7 +48,10 @@ def reference(tmp_path_factory):
     facts = {"films": 8, "positives": 2, "prevalence": 0.25, "threshold": 2.0}
     facts |= {"quantiles_without": [n / 100 for n in range(101)], "quantiles_with": None}
     facts["calibration"] = {"slope": 1.0, "intercept": 0.0}
-    values = {"films": 8, "patients": 7, "by_class": dict.fromkeys(CLASS_NAMES, facts)}
+    by_class = dict.fromkeys(CLASS_NAMES, facts)
+    nothing = dict.fromkeys(("prevalence", "threshold", "quantiles_without", "calibration"))
+    by_class |= {name: facts | nothing for name in UNKNOWN}
+    values = {"films": 8, "patients": 7, "by_class": by_class}
     path.write_text(json.dumps(values | {"weights": {"sha256": "ab"}}))
     return path
 
@@ -112,13 +116,26 @@ def test_a_folder_of_films_with_reference_values(
     assert line.startswith(f"  {'Mass':<18} {prob}  {expected}") and line.endswith(
         "% of films without it  threshold 2.0000  negative"
     )
-    assert result.stdout.count("  no finding above its threshold\n") == 2
+    assert result.stdout.count("  no finding above its threshold (of the 11 that have one)\n") == 2
     with open(out / "findings.csv", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["Finding Label"] == "Mass"]
     assert [row["Image Index"] for row in rows] == ["deep/film.dcm", "film.png"]
     assert float(rows[1]["calibrated"]) == pytest.approx(float(rows[1]["probability"]), abs=1e-6)
     above = int(np.ceil(100 * float(rows[1]["probability"])) - 1)
     assert (rows[1]["above"], rows[1]["decision"]) == (str(above), "negative")
+
+
+def test_a_film_too_long_for_a_heat_map_is_predicted_without(
+    forked, films, random_weights, tmp_path
+):
+    with Image.open(films[0]) as image:
+        image.convert("L").resize((300, 800)).save(tmp_path / "long.png")
+    words = ["--resize", 144, "--crop-size", 128, "--weights", random_weights, "--top", 1]
+    result = forked("predict.py", tmp_path / "long.png", *words, "--output-dir", tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    reason = "crops of 128 pixels leave out a part of 144 x 384"
+    assert f"no heat map: {tmp_path / 'long.png'}: {reason}" in result.stderr
+    assert "pictures" not in result.stderr and tree(tmp_path / "out") == ["predictions.csv"]
 
 
 def test_films_it_cannot_read_leave_nothing_behind(fails, films, random_weights, tmp_path):
@@ -219,13 +236,21 @@ def test_the_page(browser, films, random_weights, reference, tmp_path):
         assert "Not for clinical use" in text and "Traceback" not in text
         assert all(name in text for name in CLASS_NAMES)
         rows = browser.find_elements("css selector", "table tbody tr")
-        cells = [row.text.split() for row in rows]
+        cells = [[cell.text for cell in row.find_elements("css selector", "td")] for row in rows]
+        heads = [cell.text for cell in browser.find_elements("css selector", "table thead th")]
+        assert heads[2:4] == ["Calibrated", "Base rate"] and {len(row) for row in cells} == {7}
         probs = [float(row[1]) for row in cells]
         assert probs == sorted(probs, reverse=True) and len(rows) == 14
-        assert all(row[2] == row[1] for row in cells)  # calibrated, by a line that changes nothing
-        assert {(row[3], *row[5:]) for row in cells} == {("0.2500", "%", "2.0000", "negative")}
+        known = [row for row in cells if row[0] not in UNKNOWN]
+        assert all(row[2] == row[1] for row in known)  # calibrated, by a line that changes nothing
+        assert {(row[3], *row[5:]) for row in known} == {("0.2500", "2.0000", "negative")}
+        unknown = {tuple(row[2:]) for row in cells if row[0] in UNKNOWN}
+        assert unknown == {("nan", "nan", "nan", "nan", "")}
         assert "The reference values are not of this network: they are of other weights." in text
-        assert "No finding above its threshold." in text and "8 validation films of 7" in text
+        assert (
+            "No finding above its threshold (of the 11 that have one)." in text
+            and "8 validation films of 7" in text
+        )
         picture = wait_for(
             lambda: browser.find_elements("css selector", "[data-testid=stImage] img")
         )

@@ -51,7 +51,10 @@ def test_a_probability_is_placed_among_films_without_the_finding():
 def test_no_finding_above_its_threshold():
     thresholds = dict.fromkeys(CLASS_NAMES, 0.5) | {"Hernia": np.nan}
     probs = np.full(14, 0.4)
-    assert none_above(probs, meanings(probs, thresholds))
+    said = "no finding above its threshold (of the 13 that have one)"
+    assert none_above(probs, meanings(probs, thresholds)) == said
+    every = meanings(probs, dict.fromkeys(CLASS_NAMES, 0.5))
+    assert none_above(probs, every) == "no finding above its threshold"
     probs[CLASS_NAMES.index("Hernia")] = 0.9  # it has no threshold
     assert none_above(probs, meanings(probs, thresholds))
     probs[0] = 0.5

@@ -10,6 +10,7 @@ import xml.etree.ElementTree
 import numpy as np
 import pytest
 from conftest import requests_of, tree
+from matplotlib.figure import Figure
 from PIL import Image
 
 from dataset import CLASS_NAMES, LabelList, read_label_list
@@ -18,6 +19,8 @@ from evaluation.heat_maps import Example, choose_examples, rank
 from evaluation.measures import measure
 from evaluation.participant_flow import participant_flow
 from evaluation.report_page import write_report
+from evaluation.report_plots import _draw_precision_recall, _draw_roc
+from metrics import average_precision
 from runtime.files import UserError
 
 pytestmark = pytest.mark.slow
@@ -26,6 +29,29 @@ SMALL = ["--resize", 72, "--crop-size", 64, "--batch-size", 8, "--bootstrap", 20
 KINDS = ("age", "sex", "sex_and_age", "view")
 BY_CLASS = ["auroc", "average_precision", "net_benefit", "precision_recall", "reliability", "roc"]
 BY_CLASS += [f"subgroups_{kind}" for kind in KINDS]
+
+
+@pytest.mark.parametrize("positives", [40, 3000])
+def test_the_area_under_a_drawn_precision_recall_curve_is_the_average_precision(positives):
+    rng = np.random.default_rng(positives)
+    labels = np.zeros(20_000)
+    labels[:positives] = 1
+    probs = rng.normal(size=20_000) + 1.5 * labels
+    average = average_precision(labels, probs)
+    figure = Figure()
+    axes, metrics = figure.subplots(), {"average_precision": {"Mass": average}}
+    _draw_precision_recall(axes, metrics, CLASS_NAMES.index("Mass"), labels, probs, None)
+    recall, precision = axes.lines[-1].get_data()
+    assert len(recall) <= 201 and axes.lines[-1].get_drawstyle() == "steps-pre"
+    assert (np.diff(recall) * precision[1:]).sum() == pytest.approx(average, abs=2e-3)
+
+
+def test_a_drawn_roc_curve_keeps_its_steep_beginning():
+    labels = np.repeat([1, 0], [50, 20_000])
+    axes, probs = Figure().subplots(), np.linspace(1, 0, 20_050)  # the first 50 are those with it
+    _draw_roc(axes, {"auroc": {"Mass": 1.0}}, CLASS_NAMES.index("Mass"), labels, probs, None)
+    false, true = axes.lines[-1].get_data()
+    assert np.interp(1e-4, false, true) > 0.99 and len(false) <= 201
 
 
 @pytest.fixture(scope="module")

@@ -130,4 +130,4 @@ def test_what_is_printed_and_drawn_of_groups(capsys):
     assert metrics["subgroups"]["sex"]["F"]["too_few_positives"] == ["Hernia"]
     panels = draw_group_panels(metrics)["sex"]
     text = panels["sensitivity"].decode()
-    assert "M (13 of 14 classes)" in text and "fewer than 30 positives in each group" in text
+    assert "M (13 of 14 classes)" in text and "under 30 positives in each" in text

@@ -41,12 +41,13 @@ class Package(NamedTuple):
     def licences(self):
         """Paths of its licences, below its folder."""
         return [path for path in self.files.values() if "LICENSE" in path] + (
-            ["LICENSE"] if self.licence else []
+            ["LICENSE.txt"] if self.licence else []
         )
 
 
 def _same(*paths):
-    return {path: path for path in paths}
+    # With an extension, so that servers and browsers know a licence for text.
+    return {path: f"{path}.txt" if path == "LICENSE" else path for path in paths}
 
 
 # ONNX Runtime's .mjs files are called .js: some servers do not know .mjs for a script.
@@ -84,8 +85,8 @@ PACKAGES = (
         ),
         {
             f"lib/{name}.js": [
-                (f"from '{package}'", f"from '../../{package}/{path}'")
-                for package, path in (("fflate", "esm/browser.js"), ("iobuffer", "lib/iobuffer.js"))
+                ("from 'fflate'", "from '../../fflate/esm/browser.js'"),
+                ("from 'iobuffer'", "from '../../iobuffer/lib/iobuffer.js'"),
             ]
             for name in ("png_decoder", "png_encoder")
         },
@@ -178,7 +179,8 @@ def _unpack(package, archive, folder):
             content = tar.extractfile(f"package/{source}").read()
             for text, instead in package.changes.get(source, ()):
                 old, new = text.encode(), instead.encode()
-                assert content.count(old) <= 1, (package.name, source, text)
+                if content.count(old) != 1:
+                    raise ValueError(f"{package.name}/{source}: want {text!r} once")
                 content = content.replace(old, new)
             path = os.path.join(folder, target)
             os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -186,4 +188,4 @@ def _unpack(package, archive, folder):
                 file.write(content)
     if package.licence:
         ours = os.path.join(os.path.dirname(os.path.abspath(__file__)), "licences", package.licence)
-        shutil.copyfile(ours, os.path.join(folder, "LICENSE"))
+        shutil.copyfile(ours, os.path.join(folder, "LICENSE.txt"))

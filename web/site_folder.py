@@ -1,6 +1,9 @@
 """The folder that `export.py --format web` writes: static files for any host."""
 
+import contextlib
+import hashlib
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -13,11 +16,12 @@ from evaluation.heat_maps import too_coarse
 from evaluation.reference_values import read_reference, read_thresholds, why_other
 from inference import film_check
 from inference.activation_maps import COLOURS
-from runtime.files import UserError, first_line, sha256, write_json
+from runtime.files import UserError, first_line, sha256, write_json, write_whole
 from web.npm_packages import INSTALL_NODE, PACKAGES, fetch_packages
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PAGE = os.path.join(HERE, "page")
+UNLISTED = ("service_worker.js", "files.js")  # what a service worker does not keep itself
 
 
 class Known(NamedTuple):
@@ -26,7 +30,8 @@ class Known(NamedTuple):
     Attributes:
         thresholds: dict from class to threshold, None for a class without one.
         reference: what operating_points.json holds.
-        evaluation: dict with the mean AUROC, its interval, and how many films and patients.
+        evaluation: dict with the mean AUROC, its interval, [] for none, and how many films and
+            patients.
     """
 
     thresholds: dict | None
@@ -47,14 +52,19 @@ def read_known(args, weights):
     thresholds = reference = evaluation = None
     for path in (args.thresholds, args.metrics, args.reference):
         if path:
-            other = why_other(_read(path), weights, args.crop_size, args.resize)
+            content = _read(path)
+            other = why_other(content, weights, args.crop_size, args.resize)
+            if not isinstance(content.get("weights"), dict):
+                other = "it does not say whose they are"
             if other:
                 raise UserError(f"{path}: want figures of these weights, but {other}; make it anew")
     if args.thresholds:
         found = read_thresholds(args.thresholds)
         thresholds = {name: None if np.isnan(t) else t for name, t in found.items()}
     if args.reference:
-        reference = read_reference(args.reference)
+        # Not all of it: its paths are of the machine that it was made on.
+        values = read_reference(args.reference)
+        reference = {key: values[key] for key in ("films", "patients", "by_class")}
     if args.metrics:
         evaluation = _evaluation(args.metrics)
     return Known(thresholds, reference, evaluation)
@@ -66,7 +76,7 @@ def _read(path):
             content = json.load(file)
         content.get("weights")
         return content
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{path}: want a JSON file of eval.py, got another ({first_line(error)}); make one"
         ) from None
@@ -77,8 +87,8 @@ def _evaluation(path):
     metrics = _read(path)
     try:
         return {
-            "mean": float(metrics["auroc_mean"]),
-            "interval": metrics.get("auroc_mean_95_percent"),
+            "mean": _finite(metrics["auroc_mean"]),
+            "interval": [_finite(bound) for bound in metrics.get("auroc_mean_95_percent") or ()],
             "classes": int(metrics["auroc_mean_over"]),
             "films": int(metrics["images"]),
             "patients": int(metrics["patients"]),
@@ -91,13 +101,50 @@ def _evaluation(path):
         ) from None
 
 
+def _finite(value):
+    if not math.isfinite(value):
+        raise ValueError(f"{value} for a figure")
+    return float(value)
+
+
 def check_target(folder):
-    """Raise UserError if a folder is there that is no exported page, and would be lost."""
-    if os.path.exists(folder) and not os.path.isfile(os.path.join(folder, "service_worker.js")):
+    """Raise UserError if there is a folder with files that no export has written."""
+    if not os.path.lexists(folder):
+        return
+    ours = {*_listed(folder), *UNLISTED}
+    other = next((path for path in _files(folder) if path not in ours), None)
+    if other or not os.path.isdir(folder) or not _listed(folder):
         raise UserError(
-            f"{folder}: want no such folder, or an earlier page in it, got another; give another "
-            "--output-dir"
+            f"{folder}: want no such folder, or an earlier page alone in it, got "
+            f"{other or 'another'}; move it away, or give another --output-dir"
         )
+
+
+def _listed(folder):
+    """Return the paths that a page's files.js lists; none where there is none."""
+    path = os.path.join(folder, "files.js")
+    with contextlib.suppress(OSError, ValueError, IndexError), open(path, encoding="utf-8") as file:
+        return json.loads(file.read().split("self.FILES = ")[1].rstrip().rstrip(";"))
+    return []
+
+
+def _files(folder):
+    """Return the paths of all files below a folder, relative to it, with "/"."""
+    found = (os.path.join(top, name) for top, _, names in os.walk(folder) for name in names)
+    return sorted(os.path.relpath(path, folder).replace(os.sep, "/") for path in found)
+
+
+def replace_page(source, target):
+    """Put a new page in the place of an earlier one, if there is one; it is there or the other."""
+    earlier = f"{source}-earlier"
+    if os.path.isdir(target):  # a folder, which no other can replace in one step
+        os.replace(target, earlier)
+    try:
+        os.replace(source, target)
+    except OSError:
+        if os.path.isdir(earlier):
+            os.replace(earlier, target)
+        raise
 
 
 def write_site(folder, network, weights, crop_size, resize, known):
@@ -151,6 +198,19 @@ def write_site(folder, network, weights, crop_size, resize, known):
         ],
     }
     write_json(os.path.join(folder, "settings.json"), settings)
+    write_files_js(folder)
+
+
+def write_files_js(folder):
+    """Write what the service worker keeps, and a version that changes with any of it."""
+    files = [path for path in _files(folder) if path not in UNLISTED]
+    digests = [sha256(os.path.join(folder, path)) for path in [*files, "service_worker.js"]]
+    version = hashlib.sha256("".join([*files, *digests]).encode()).hexdigest()
+    with write_whole(os.path.join(folder, "files.js"), "w") as file:
+        file.write(
+            "// What the service worker keeps; written by export.py.\n"
+            f'self.VERSION = "{version[:12]}";\nself.FILES = {json.dumps(files, indent=2)};\n'
+        )
 
 
 def _in(packages, path):

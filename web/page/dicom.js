@@ -2,7 +2,7 @@
 // 8 bits, as runtime/dicom_files.py has them. Nothing in a file but its pixels and what says how to
 // show them is read.
 
-import { inflateSync } from "./packages/fflate/esm/browser.js";
+import { Inflate } from "./packages/fflate/esm/browser.js";
 import "./packages/dicom-parser/dist/dicomParser.min.js";
 import { checkSides, FilmError, rint } from "./film_error.js";
 
@@ -17,6 +17,7 @@ const UNCOMPRESSED = [
   "1.2.840.10008.1.2.1.99", // the same, deflated
   "1.2.840.10008.1.2.2", // explicit, big endian
 ];
+const INFLATED_LIMIT = 2 ** 29; // bytes: twice a film of 10,000 x 10,000 pixels of 16 bits
 const BIG_ENDIAN = "1.2.840.10008.1.2.2";
 
 export function isDicom(bytes) {
@@ -39,10 +40,22 @@ export function readDicom(bytes) {
 }
 
 function inflater(bytes, start) {
-  const inflated = inflateSync(bytes.subarray(start));
-  const whole = new Uint8Array(start + inflated.length);
-  whole.set(bytes.subarray(0, start));
-  whole.set(inflated, start);
+  const chunks = [bytes.subarray(0, start)];
+  let size = start;
+  const inflate = new Inflate((chunk) => {
+    chunks.push(chunk);
+    size += chunk.length;
+    if (size > INFLATED_LIMIT) throw new RangeError("too large");
+  });
+  for (let at = start; at < bytes.length; at += 65536) {
+    inflate.push(bytes.subarray(at, at + 65536), at + 65536 >= bytes.length);
+  }
+  const whole = new Uint8Array(size);
+  let at = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, at);
+    at += chunk.length;
+  }
   return whole;
 }
 
@@ -63,11 +76,13 @@ function refuseOthers(file) {
   if (![8, 16].includes(allocated) || !(stored >= 1 && stored <= allocated)) {
     throw new FilmError("bits");
   }
+  if ((file.uint16("x00280102") ?? stored - 1) !== stored - 1) throw new FilmError("highBit");
 }
 
 // What each stored value becomes, Uint8Array [2 ** Bits Stored], and the first of them.
 function greyTable(file, big) {
   const bits = file.uint16("x00280101");
+  if (file.uint16("x00280103") === undefined) throw new RangeError("no Pixel Representation");
   const isSigned = file.uint16("x00280103") === 1;
   const first = isSigned ? -(2 ** (bits - 1)) : 0;
   const stored = Float64Array.from({ length: 2 ** bits }, (_, n) => first + n);
@@ -100,7 +115,8 @@ function shownShares(file, values, isSigned, big) {
   if (center !== undefined && width !== undefined) {
     const kind = file.string("x00281056") || "LINEAR";
     const least = kind === "LINEAR" ? 1 : 1e-6;
-    if (!Number.isFinite(center) || !(width >= least) || !Number.isFinite(width)) {
+    const isKnown = ["LINEAR", "LINEAR_EXACT", "SIGMOID"].includes(kind);
+    if (!isKnown || !Number.isFinite(center) || !(width >= least) || !Number.isFinite(width)) {
       throw new FilmError("window");
     }
     return values.map((value) => windowShare(value, center, width, kind));
@@ -121,13 +137,17 @@ function windowShare(value, center, width, kind) {
 }
 
 function firstItem(file, tag) {
-  return file.elements[tag]?.items?.[0]?.dataSet;
+  const element = file.elements[tag];
+  if (element?.length && !element.items) throw new RangeError("a sequence that cannot be read");
+  return element?.items?.[0]?.dataSet;
 }
 
 // A lookup table: its values, the first value that it maps, and its bits.
 function readLut(item, isSigned, big) {
   const length = item.uint16("x00283002", 0) || 65536;
-  const first = isSigned ? item.int16("x00283002", 1) : item.uint16("x00283002", 1);
+  const { vr } = item.elements.x00283002; // without one, as Pixel Representation says
+  const isFirstSigned = vr ? vr === "SS" : isSigned;
+  const first = isFirstSigned ? item.int16("x00283002", 1) : item.uint16("x00283002", 1);
   const depth = item.uint16("x00283002", 2);
   const { dataOffset, length: size } = item.elements.x00283006;
   const view = new DataView(item.byteArray.buffer, item.byteArray.byteOffset + dataOffset, size);

@@ -2,18 +2,31 @@
 // JPEG and uncompressed DICOM files, and what it refuses. Runs in the browser and in Node.
 
 import { convertIndexedToRgb, decode as decodePng } from "./packages/fast-png/lib/index.js";
-import decodeJpeg from "./packages/jsquash-jpeg/decode.js";
+import decodeJpeg, { init } from "./packages/jsquash-jpeg/decode.js";
 import { isDicom, readDicom } from "./dicom.js";
 import { checkSides, FilmError, rint } from "./film_error.js";
 
+let jpegModule;
+
+/** Take the compiled WebAssembly.Module that decodes JPEG files. */
+export function setJpegModule(module) {
+  jpegModule = module;
+  return init(module);
+}
+
+/** Tell what a film is by its first 132 bytes: "DICOM", "PNG" or "JPEG". Throws a FilmError. */
+export function kindOf(bytes) {
+  const starts = (...magic) => magic.every((byte, n) => bytes[n] === byte);
+  if (isDicom(bytes)) return "DICOM";
+  if (starts(0x89, 0x50, 0x4e, 0x47)) return "PNG";
+  if (starts(0xff, 0xd8, 0xff)) return "JPEG";
+  throw new FilmError(starts(0x49, 0x49, 0x2a, 0) || starts(0x4d, 0x4d, 0, 0x2a) ? "tiff" : "unknown");
+}
+
 /** Read a film, a Uint8Array: {width, height, grey: Uint8Array}. Throws a FilmError. */
 export async function readFilm(bytes) {
-  if (isDicom(bytes)) return readDicom(bytes);
-  const starts = (...magic) => magic.every((byte, n) => bytes[n] === byte);
-  if (starts(0x89, 0x50, 0x4e, 0x47)) return guarded("PNG", () => readPng(bytes));
-  if (starts(0xff, 0xd8, 0xff)) return guarded("JPEG", () => readJpeg(bytes));
-  if (starts(0x49, 0x49, 0x2a, 0) || starts(0x4d, 0x4d, 0, 0x2a)) throw new FilmError("tiff");
-  throw new FilmError("unknown");
+  const kind = kindOf(bytes);
+  return guarded(kind, () => ({ DICOM: readDicom, PNG: readPng, JPEG: readJpeg })[kind](bytes));
 }
 
 async function guarded(kind, read) {
@@ -32,7 +45,7 @@ function readPng(bytes) {
   const png = decodePng(bytes, { checkCrc: true });
   const { width, height } = png;
   const pixels = width * height;
-  if (png.palette) {
+  if (bytes[25] === 3) { // indexed; a palette may be suggested with colours too
     const data = convertIndexedToRgb(png);
     return equalChannels({ width, height, data, channels: data.length / pixels });
   }
@@ -80,8 +93,13 @@ function unpack({ width, height, depth, data }, grey) {
 
 async function readJpeg(bytes) {
   checkSides(...jpegSides(bytes));
-  const { width, height, data } = await decodeJpeg(bytes);
-  return equalChannels({ width, height, data, channels: 4 });
+  try {
+    const { width, height, data } = await decodeJpeg(bytes);
+    return equalChannels({ width, height, data, channels: 4 });
+  } catch (error) {
+    await init(jpegModule); // what failed keeps its memory: begin anew
+    throw error;
+  }
 }
 
 // Width and height of a JPEG file; throws where it ends before its end is marked, as libjpeg would
@@ -90,13 +108,15 @@ function jpegSides(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let sides = null;
   for (let at = 2; ; at += 2 + view.getUint16(at + 2)) {
+    while (view.getUint8(at + 1) === 0xff) at++; // fill bytes
     const marker = view.getUint8(at + 1);
     if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) {
       sides = [view.getUint16(at + 7), view.getUint16(at + 5)];
     }
     if (marker === 0xda) {
-      const end = bytes.lastIndexOf(0xd9);
-      if (!sides || end < at || bytes[end - 1] !== 0xff) throw new RangeError("no end");
+      let end = bytes.lastIndexOf(0xd9);
+      while (end > at && bytes[end - 1] !== 0xff) end = bytes.lastIndexOf(0xd9, end - 1);
+      if (!sides || end <= at) throw new RangeError("no end");
       return sides;
     }
   }

@@ -15,6 +15,8 @@ let opacity = 0.7;
 start();
 
 async function start() {
+  listen();
+  showLanguage();
   if ((await keepOffline()) === "reloading") return;
   try {
     const response = await fetch("settings.json");
@@ -22,25 +24,25 @@ async function start() {
     settings = await response.json();
   } catch (error) {
     network = { key: "noNetwork", error: error.message };
-    return showLanguage();
+    return showNetwork();
   }
-  listen();
   showLanguage();
   loadNetwork();
 }
 
-// Have the service worker keep the page's files. Its headers reach the page at the next load: once,
-// and before anything large is loaded, the page loads itself again.
+// Have the service worker keep the page's files. Its headers, and the files of a newer export, reach
+// the page at the next load: before anything large is loaded, the page loads itself again.
 async function keepOffline() {
   if (!navigator.serviceWorker) return "none"; // not on this computer and not over HTTPS
   try {
-    await navigator.serviceWorker.register("service_worker.js");
-    await navigator.serviceWorker.ready;
-    if (!navigator.serviceWorker.controller) {
-      await new Promise((done) => {
-        navigator.serviceWorker.addEventListener("controllerchange", done, { once: true });
-        setTimeout(done, 3000);
-      });
+    const options = { updateViaCache: "none" };
+    const registration = await navigator.serviceWorker.register("service_worker.js", options);
+    const wasControlled = Boolean(navigator.serviceWorker.controller);
+    await registration.update().catch(() => {}); // offline
+    const newer = registration.installing ?? registration.waiting;
+    if (newer && (await isActive(newer)) && wasControlled) {
+      location.reload();
+      return "reloading";
     }
     if (window.crossOriginIsolated) {
       sessionStorage.removeItem("reloaded");
@@ -55,6 +57,18 @@ async function keepOffline() {
   return "tried";
 }
 
+// Wait until a service worker is at work; false if it could not be installed.
+function isActive(worker) {
+  return new Promise((done) => {
+    const look = () => {
+      if (worker.state === "activated") done(true);
+      if (worker.state === "redundant") done(false);
+    };
+    worker.addEventListener("statechange", look);
+    look();
+  });
+}
+
 function loadNetwork() {
   const cores = navigator.hardwareConcurrency ?? 1;
   // Four is what ONNX Runtime takes at most by itself; more than two were not measured here.
@@ -64,6 +78,10 @@ function loadNetwork() {
   worker.addEventListener("error", ({ message }) => {
     network = { key: "noNetwork", error: message ?? "worker.js" };
     showNetwork();
+    for (const film of films) {
+      const isOpen = film.state === "waiting" || film.state === "computing";
+      if (isOpen) hear({ id: film.id, problem: { key: "noNetworkFor", values: {} } });
+    }
   });
   worker.postMessage({ settings, threads });
 }
@@ -84,7 +102,7 @@ function hear(data, threads) {
     film.result = data.result;
     film.problem = data.problem;
     if (film.result) film.finding = likeliestFirst(film.result.probs)[0];
-    const isFirst = !films.some((other) => other.element.open);
+    const isFirst = films.filter(({ state }) => state === "done" || state === "failed").length === 1;
     showSummary(film);
     if (isFirst) film.element.open = true;
     else if (film.element.open) showBody(film);
@@ -135,7 +153,9 @@ function showNetwork() {
     values.threads = count > 1 ? say("threads", { count }) : say("oneThread");
   }
   const text = say(network.key, values);
-  if ($("network").textContent !== text) $("network").textContent = text; // read aloud each time
+  // Read aloud when it begins and ends, not at every megabyte.
+  $("network").setAttribute("aria-live", network.key === "loading" ? "off" : "polite");
+  $("network").textContent = text;
   $("network").className = network.key === "noNetwork" ? "problem" : "";
   $("loading").hidden = !["loading", "starting"].includes(network.key);
   if (network.total) $("loading").value = network.loaded / network.total;
@@ -152,8 +172,8 @@ function showFacts() {
   const { evaluation, network: facts } = settings;
   const lines = [say("weights", { name: facts.weights, digest: facts.sha256 })];
   if (evaluation) {
-    const [low, high] = evaluation.interval?.map((n) => n.toFixed(3)) ?? [];
-    const interval = evaluation.interval ? say("interval", { low, high }) : "";
+    const [low, high] = evaluation.interval.map((n) => n.toFixed(3));
+    const interval = low ? say("interval", { low, high }) : "";
     const mean = evaluation.mean.toFixed(3);
     lines.push(say("measured", { ...evaluation, mean, interval }));
   } else {
@@ -186,9 +206,9 @@ function listen() {
   addEventListener("dragleave", () => $("drop").classList.remove("over"));
   addEventListener("drop", (event) => {
     $("drop").classList.remove("over");
-    if (!isFiles(event) || $("drop").hidden) return;
-    event.preventDefault();
-    take(event.dataTransfer.files);
+    if (!isFiles(event)) return;
+    event.preventDefault(); // else the browser would leave the page for the film
+    if (!$("drop").hidden) take(event.dataTransfer.files);
   });
 }
 
@@ -292,6 +312,8 @@ function findingsTable(film) {
   const scrolling = make("div");
   scrolling.className = "scrolling";
   scrolling.tabIndex = 0; // by keyboard too
+  scrolling.setAttribute("role", "region");
+  scrolling.setAttribute("aria-label", say("tableOf", film));
   scrolling.append(table);
   return scrolling;
 }
@@ -393,6 +415,6 @@ function labelled(text, control) {
 
 function link(address, text) {
   const element = make("a", text);
-  element.href = address;
+  Object.assign(element, { href: address, target: "_blank", rel: "noopener" });
   return element;
 }

@@ -1,7 +1,6 @@
 // From a film's bytes to what the page shows of it. Runs in the browser and in Node.
 
-import { init as initJpeg } from "./packages/jsquash-jpeg/decode.js";
-import { readFilm } from "./film.js";
+import { readFilm, setJpegModule } from "./film.js";
 import { FilmError } from "./film_error.js";
 import { doubt } from "./meaning.js";
 import { coversFilm, Network } from "./network.js";
@@ -12,7 +11,7 @@ const SHOWN_SIDE = 1024; // of a picture on the page at most, pixels
 export class Predictor {
   /** @param files the bytes of `settings.files`, by the same names: Uint8Arrays. */
   static async load(settings, { model, runtime, jpeg }, threads) {
-    await initJpeg(await WebAssembly.compile(jpeg));
+    await setJpegModule(await WebAssembly.compile(jpeg));
     const network = await Network.load(model, runtime, settings.crop_size, threads);
     return new Predictor(settings, network);
   }

@@ -3,6 +3,7 @@
 // In: {settings, threads} first, then {id, file} for each film. Out: {loaded, total} in bytes,
 // {ready: milliseconds}, then for each film {id, isComputing}, and {id, result} or {id, problem}.
 
+import { kindOf } from "./film.js";
 import { FilmError } from "./film_error.js";
 import { Predictor } from "./predictor.js";
 
@@ -15,43 +16,59 @@ self.addEventListener("message", ({ data }) => {
 
 async function load({ settings, threads }) {
   const start = performance.now();
+  const stop = new AbortController();
   try {
-    const bytes = await fetchAll(settings.files);
+    const bytes = await fetchAll(settings.files, stop.signal);
     predictor = await Predictor.load(settings, bytes, threads);
     self.postMessage({ ready: performance.now() - start });
   } catch (error) {
+    stop.abort();
     self.postMessage({ failed: String(error) });
   }
 }
 
-async function fetchAll(files) {
+async function fetchAll(files, signal) {
   const total = Object.values(files).reduce((sum, { size }) => sum + size, 0);
   let loaded = 0;
   const fetched = Object.entries(files).map(async ([name, { path, size }]) => {
-    const response = await fetch(path);
+    const response = await fetch(path, { signal });
     if (!response.ok) throw new Error(`${path}: HTTP ${response.status}`);
     const bytes = new Uint8Array(size);
     let at = 0;
     for (const reader = response.body.getReader(); ; ) {
       const { done, value } = await reader.read();
       if (done) break;
-      if (at + value.length > size) throw new Error(`${path}: larger than exported`);
-      bytes.set(value, at);
       at += value.length;
       loaded += value.length;
-      self.postMessage({ loaded, total });
+      if (at <= size) bytes.set(value, at - value.length);
+      if (!signal.aborted) self.postMessage({ loaded, total });
     }
-    if (at !== size) throw new Error(`${path}: cut off after ${at} bytes`);
+    await check(path, at === size, bytes);
     return [name, bytes];
   });
   return Object.fromEntries(await Promise.all(fetched));
 }
 
+// A file of another size or content than its name says may have been kept: it is not to come again.
+async function check(path, isWhole, bytes) {
+  let isRight = isWhole;
+  if (isRight && self.crypto.subtle) {
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+    const digits = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    isRight = path.includes(`-${digits.slice(0, 12)}.`);
+  }
+  if (isRight) return;
+  const names = await (self.caches?.keys() ?? []);
+  for (const name of names) await (await caches.open(name)).delete(new URL(path, location));
+  throw new Error(`${path}: not the file that was exported`);
+}
+
 async function look({ id, file }) {
-  if (!predictor) return;
   self.postMessage({ id, isComputing: true });
   const start = performance.now();
   try {
+    if (!predictor) throw new FilmError("noNetworkFor");
+    kindOf(new Uint8Array(await file.slice(0, 132).arrayBuffer())); // before all of it is read
     const bytes = new Uint8Array(await file.arrayBuffer());
     const result = await predictor.predict(bytes);
     result.seconds = (performance.now() - start) / 1000;
