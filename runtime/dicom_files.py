@@ -83,7 +83,8 @@ def read_dicom(file, name, window=None, any_modality=False):
             film = pydicom.dcmread(file, specific_tags=[*ELEMENTS, "PixelData"])
             if decoder.is_encapsulated and decoder.UID != RUN_LENGTHS:
                 _refuse_other_size(film, name)
-            return look_up(table, pydicom.pixels.pixel_array(film), first)
+            options = {"decoding_plugin": _plugin(decoder)} if decoder.is_encapsulated else {}
+            return look_up(table, pydicom.pixels.pixel_array(film, **options), first)
     except UserError:
         raise
     except Exception as error:  # of any type: hostile bytes reach all of pydicom and the plug-ins
@@ -197,6 +198,15 @@ def _decoder(header, name):
     raise UserError(
         f"{name}: want a transfer syntax that pydicom reads, got {shown}; export it uncompressed"
     )
+
+
+def _plugin(decoder):
+    """Return the plug-in to decode with: one alone, as pydicom tries all of them otherwise.
+
+    GDCM is the last: broken JPEG 2000 streams make it end the whole process.
+    """
+    order = ("pydicom", "pylibjpeg", "pillow", "gdcm")
+    return min(decoder.available_plugins, key=lambda name: [*order, name].index(name))
 
 
 def _table(header, name, window):

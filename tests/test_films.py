@@ -282,6 +282,16 @@ def test_compressed_pixels_of_another_size_than_the_file_says_are_not_decoded():
         read(bomb)
 
 
+def test_a_broken_stream_does_not_end_the_process():
+    """GDCM would abort it."""
+    pytest.importorskip("gdcm")
+    content = bytearray(dicom(grey(), uid.JPEG2000Lossless))
+    start = content.index(b"\xff\x4f\xff\x51") + 30  # in the sizes of the picture
+    del content[start : start + 4]
+    with pytest.raises(UserError, match="want a complete DICOM film"):
+        read(bytes(content))
+
+
 def test_a_deflated_bomb_is_not_inflated(monkeypatch):
     monkeypatch.setattr("runtime.dicom_files.DEFLATED_LIMIT", 1 << 24)
     head = dicom(grey(), DEFLATED)
