@@ -112,6 +112,7 @@ from evaluation.reference_values import (
     read_thresholds,
     why_other,
 )
+from evaluation.significance import FEW
 from inference.activation_maps import TenCropMaps, covers
 from inference.engine import load_network
 from inference.film_check import doubt
@@ -271,8 +272,11 @@ def in_words(known, prob):
         words.append(f"base rate {known.base_rate:.4f}")
         words.append(f"above {known.above:3} % of films without it")
     words.append(f"threshold {known.threshold:.4f}")
-    decision = known.decision(prob)
-    return [*words, decision] if decision else words
+    if decision := known.decision(prob):
+        words.append(decision)
+    if known.positives is not None and known.positives < FEW:
+        words.append(f"caution: by {known.positives} films with it")
+    return words
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ class Meaning(NamedTuple):
     calibrated: float = np.nan
     base_rate: float = np.nan  # share of the validation films that have the finding
     above: int | None = None  # per cent of the validation films without it that are less likely
+    positives: int | None = None  # validation films that have the finding
 
     def decision(self, prob):
         """Return "positive" or "negative"; "" without a threshold."""
@@ -86,6 +87,7 @@ def meaning(values, name, prob):
         float(calibrate(prob, facts["calibration"])),
         _number(facts["prevalence"]),
         above,
+        facts["positives"],
     )
 
 
@@ -184,6 +186,7 @@ def _check(name, facts):
     """Raise what `read_reference` catches unless the values of a class can be used."""
     for key in ("threshold", "prevalence"):
         _number(facts[key])
+    int(facts["positives"])
     curves = [facts["quantiles_without"], facts["quantiles_with"]]
     fitted = facts["calibration"]
     if fitted is not None and "slope" in fitted:

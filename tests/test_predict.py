@@ -114,7 +114,7 @@ def test_a_folder_of_films_with_reference_values(
     expected = f"calibrated {prob}  base rate 0.2500  above "
     [line] = {line for line in result.stdout.splitlines() if line.startswith("  Mass ")}
     assert line.startswith(f"  {'Mass':<18} {prob}  {expected}") and line.endswith(
-        "% of films without it  threshold 2.0000  negative"
+        "% of films without it  threshold 2.0000  negative  caution: by 2 films with it"
     )
     assert result.stdout.count("  no finding above its threshold (of the 11 that have one)\n") == 2
     with open(out / "findings.csv", newline="") as file:
@@ -122,7 +122,8 @@ def test_a_folder_of_films_with_reference_values(
     assert [row["Image Index"] for row in rows] == ["deep/film.dcm", "film.png"]
     assert float(rows[1]["calibrated"]) == pytest.approx(float(rows[1]["probability"]), abs=1e-6)
     above = int(np.ceil(100 * float(rows[1]["probability"])) - 1)
-    assert (rows[1]["above"], rows[1]["decision"]) == (str(above), "negative")
+    known = [rows[1][key] for key in ("above", "positives", "decision")]
+    assert known == [str(above), "2", "negative"]
 
 
 def test_a_film_too_long_for_a_heat_map_is_predicted_without(

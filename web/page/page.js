@@ -308,7 +308,7 @@ function findingsTable(film) {
   const [top, bottom] = [make("thead"), make("tbody")];
   top.append(head);
   bottom.append(...rows);
-  table.append(make("caption", say("tableOf", film)), top, bottom);
+  table.append(make("caption", say("likeliestFirst")), top, bottom);
   const scrolling = make("div");
   scrolling.className = "scrolling";
   scrolling.tabIndex = 0; // by keyboard too
