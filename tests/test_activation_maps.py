@@ -6,6 +6,7 @@ from paddle import nn
 from inference.activation_maps import (
     KeepingTenCrop,
     TenCropMaps,
+    _stretcher,
     caption_height,
     heat_map,
     join_crops,
@@ -89,6 +90,13 @@ def test_what_is_bright_on_the_film_is_bright_on_the_map(top, left):
     far = np.ones((72, 72), bool)
     far[max(0, top - 16) : top + 32, max(0, left - 16) : left + 32] = False
     assert activation[far].max() == pytest.approx(activation.min(), abs=1e-5)
+
+
+def test_a_stretched_map_has_no_kink_and_stays_within_its_values():
+    drawn = _stretcher(3, 96) @ np.array([0, 1, 0], np.float32)
+    assert drawn.min() == 0 and 0.99 < drawn.max() <= 1
+    # 6 / 32^2 at a value; the straight line has 2 / 32 = 0.06 there.
+    assert np.abs(np.diff(drawn, 2)).max() == pytest.approx(6 / 32**2, rel=0.05)
 
 
 def test_a_film_that_is_the_same_everywhere_has_such_a_map():
