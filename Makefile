@@ -56,18 +56,21 @@ test: rules
 	$(RUN) -m pytest -q -n 3 --dist worksteal tests
 
 # The last GPU wheel on the public index is Paddle 2.6.2, built against NumPy 1; this is its CPU twin.
+PYLIBJPEG_OF_NUMPY_1 = pylibjpeg==2.0.1 pylibjpeg-openjpeg==2.3.0
 test-paddle26:
 	test -x .venv26/bin/python || $(PYTHON) -m venv .venv26
+	grep -v '^pylibjpeg' requirements-dev.txt > .venv26/requirements.txt
 	.venv26/bin/python -m pip install --quiet --retries 1 setuptools paddlepaddle==2.6.2 'numpy<2' \
-	    $$(grep -hE '^(jinja2|matplotlib|pillow|safetensors|scikit-learn|scipy|tqdm)' requirements-cpu.txt) -r requirements-dev.txt
+	    $$(grep -hE '^(jinja2|matplotlib|pillow|safetensors|scikit-learn|scipy|tqdm)' requirements-cpu.txt) -r .venv26/requirements.txt $(PYLIBJPEG_OF_NUMPY_1)
 	.venv26/bin/python -m pytest -q -n 3 --dist worksteal tests
 
 # That wheel itself, on a machine without a GPU: what a user with a broken driver has. None of its
 # GPU kernels runs. 600 MB.
 test-paddle26-gpu:
 	test -x .venv26gpu/bin/python || $(PYTHON) -m venv .venv26gpu
+	grep -v '^pylibjpeg' requirements-dev.txt > .venv26gpu/requirements.txt
 	.venv26gpu/bin/python -m pip install --quiet --retries 1 setuptools paddlepaddle-gpu==2.6.2 'numpy<2' \
-	    $$(grep -hE '^(jinja2|matplotlib|pillow|safetensors|scikit-learn|scipy|tqdm)' requirements-cpu.txt) -r requirements-dev.txt
+	    $$(grep -hE '^(jinja2|matplotlib|pillow|safetensors|scikit-learn|scipy|tqdm)' requirements-cpu.txt) -r .venv26gpu/requirements.txt $(PYLIBJPEG_OF_NUMPY_1)
 	CUDA_VISIBLE_DEVICES= .venv26gpu/bin/python -m pytest -q -n 3 --dist worksteal tests
 
 # Side by side with PyTorch and the earlier port, on the films of ../shared/sample: about half an hour.

@@ -183,7 +183,7 @@ def test_look_up_tables_are_applied():
 
 
 def test_a_window_that_is_given_is_used_instead():
-    values = grey() * np.uint16(16)
+    values = grey().astype(np.uint16) * 16
     expected = np.rint(np.clip((values - 1999.5) / 1999 + 0.5, 0, 1) * 255)
     reading = Reading([2000.0, 2000.0])
     for content in (dicom(values, WindowCenter=5, WindowWidth=5), picture(values, "PNG")):
@@ -216,7 +216,7 @@ REFUSED = {
     "liar": (lambda: dicom(grey(), Rows=9999, Columns=9999), "does not decode"),
     "bits": (lambda: dicom(grey(), BitsAllocated=32, BitsStored=32), "want 8 or 16 bits"),
     "high bits": (
-        lambda: dicom(grey() * np.uint16(16), BitsStored=12, HighBit=15),
+        lambda: dicom(grey().astype(np.uint16) * 16, BitsStored=12, HighBit=15),
         "want values in the lowest bits",
     ),
     "width": (lambda: dicom(grey(), WindowCenter=1, WindowWidth=0), "give --window"),
@@ -231,7 +231,7 @@ REFUSED = {
         "got transfer syntax MPEG2 Main Profile / Main Level; export it uncompressed",
     ),
     "extended": (
-        lambda: dicom(grey() * np.uint16(16), uid.JPEGExtended12Bit, data=EMPTY, BitsStored=12),
+        lambda: dicom(grey() * np.uint16(257), uid.JPEGExtended12Bit, data=EMPTY, BitsStored=12),
         "got none for transfer syntax JPEG Extended (Process 2 and 4); "
         "pip install pylibjpeg pylibjpeg-libjpeg",
     ),

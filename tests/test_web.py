@@ -217,7 +217,7 @@ def films_it_refuses():
         "flat": ("flat", dicom(plain, **flat)),
         "window": ("window", dicom(plain, WindowCenter=1, WindowWidth=0)),
         "bits": ("bits", dicom(plain, BitsStored=9)),
-        "high bit": ("highBit", dicom(plain * np.uint16(16), BitsStored=12, HighBit=15)),
+        "high bit": ("highBit", dicom(plain.astype(np.uint16) * 16, BitsStored=12, HighBit=15)),
         "function": (
             "window",
             dicom(plain, WindowCenter=128, WindowWidth=256, VOILUTFunction="SQUARE"),
