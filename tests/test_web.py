@@ -28,12 +28,12 @@ from model import CheXNet, load_weights
 from runtime.files import UserError, sha256
 from web.site_folder import write_files_js
 
-pydicom = pytest.importorskip("pydicom", minversion="3")
-pytest.importorskip("paddle2onnx")
-if not (shutil.which("node") and shutil.which("npm")):
-    pytest.skip("no Node.js with npm: the page needs both", allow_module_level=True)
 if paddle.__version__.startswith("2"):
     pytest.skip("Paddle 2.6 cannot save the crops", allow_module_level=True)
+if not (shutil.which("node") and shutil.which("npm")):
+    pytest.skip("no Node.js with npm: the page needs both", allow_module_level=True)
+pydicom = pytest.importorskip("pydicom", minversion="3")
+pytest.importorskip("paddle2onnx")
 
 pytestmark = pytest.mark.slow
 
