@@ -3,8 +3,13 @@
 What the user has set stays.
 """
 
+import contextlib
 import os
 import warnings
+
+# Paddle 2.6 brings a zlib of its own: what loads after it cannot decode PNG with Pillow 13's.
+with contextlib.suppress(ImportError):  # said in time, by `command_line`
+    import PIL.Image  # noqa: F401
 
 # What the user has set: for processes that this one starts, which choose for themselves.
 OF_USER = dict(os.environ)
