@@ -94,7 +94,6 @@ if __name__ == "__main__":
     ARGS = parse_args()  # before Paddle is imported: --help and errors come at once
 
 import numpy as np
-import paddle
 
 from dataset import CLASS_NAMES, read_film
 from evaluation.heat_maps import too_coarse
@@ -113,7 +112,7 @@ from evaluation.reference_values import (
     why_other,
 )
 from evaluation.significance import FEW
-from inference.activation_maps import TenCropMaps, covers
+from inference.activation_maps import TenCropMaps, look
 from inference.engine import load_network
 from inference.film_check import doubt
 from inference.film_sizes import set_sizes
@@ -225,20 +224,6 @@ def refuse(names, error, args, failed):
         raise error
     print(f"failed: {error}", file=sys.stderr)
     failed.update(dict.fromkeys(names, str(error)))
-
-
-def look(layer, films):
-    """Return probabilities, float32 `[N, 14]`, and maps `[N, 14, H, W]`.
-
-    The maps are None if the layer makes none, or the crops leave out a part of such long films.
-    """
-    if not isinstance(layer, TenCrop) and not covers(layer.ten_crop, *films.shape[2:]):
-        layer = layer.ten_crop
-    with paddle.no_grad():
-        found = layer(paddle.to_tensor(films))
-    if isinstance(layer, TenCrop):
-        return found.numpy(), None
-    return tuple(x.numpy() for x in found)
 
 
 def wanted(probs, maps, args):

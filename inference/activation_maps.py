@@ -88,6 +88,27 @@ class _Noting(nn.Layer):
         return self.network.classify(features)
 
 
+def look(layer, films):
+    """Return what a layer computes of films, as arrays.
+
+    Args:
+        layer: a `TenCrop` or a `TenCropMaps`.
+        films: uint8 `[N, 1 or 3, H, W]`.
+
+    Returns:
+        probs: float32 `[N, C]`.
+        maps: float32 `[N, C, H, W]`; None if the layer makes none, or the crops leave out a part of
+            such long films.
+    """
+    if not isinstance(layer, TenCrop) and not covers(layer.ten_crop, *films.shape[2:]):
+        layer = layer.ten_crop
+    with paddle.no_grad():
+        found = layer(paddle.to_tensor(films))
+    if isinstance(layer, TenCrop):
+        return found.numpy(), None
+    return tuple(x.numpy() for x in found)
+
+
 def covers(ten_crop, height, width):
     """Tell whether a `TenCrop` leaves out no part of a film of so many pixels."""
     size = ten_crop.size

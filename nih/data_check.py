@@ -74,13 +74,12 @@ def check(data_dir, paths, workers, reading=AS_STORED):
     for n, one in enumerate(splits):
         for other in splits[n + 1 :]:
             both = {*read[one].patients} & {*read[other].patients}
-            shared = films_shared(read[one], read[other])
             if both:
                 problems.append(
                     f"{len(both)} patients are in {file_of[one]} and {file_of[other]}, "
                     f"{min(both)} among them"
                 )
-            elif shared:  # the lists number patients differently
+            elif shared := films_shared(read[one], read[other]):  # other numbers of patients
                 problems.append(
                     f"{len(shared)} films of {file_of[one]} are of patients in {file_of[other]}, "
                     f"{shared[0]} first"

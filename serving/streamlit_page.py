@@ -21,7 +21,7 @@ from evaluation.reference_values import (
     read_thresholds,
     why_other,
 )
-from inference.activation_maps import TenCropMaps, covers, heat_map
+from inference.activation_maps import TenCropMaps, heat_map, look
 from inference.engine import load_network
 from inference.film_check import doubt
 from runtime.command_line import add_reading_arguments
@@ -68,10 +68,8 @@ def main():
         reading = Reading(args.window, args.any_modality)
         film = read_film(io.BytesIO(content), args.resize, upload.name, reading)
         whole = read_film(io.BytesIO(content), None, upload.name, reading)[0]
-        with lock, paddle.no_grad():
-            has_maps = covers(layer.ten_crop, *film.shape[1:])
-            found = (layer if has_maps else layer.ten_crop)(paddle.to_tensor(film[np.newaxis]))
-            probs, maps = (x.numpy()[0] for x in (found if has_maps else (found, found)))
+        with lock:
+            (probs,), maps = look(layer, film[np.newaxis])
     except UserError as error:
         st.error(f"error: {error}")
         return
@@ -105,7 +103,7 @@ def main():
             )
     with picture:
         reason = too_coarse(args.crop_size)
-        if not has_maps:
+        if maps is None:
             reason = "the crops leave out a part of so long a film"
         if reason:
             st.info(f"No heat maps: {reason}.")
@@ -114,7 +112,7 @@ def main():
         shown = Image.fromarray(whole)
         shown.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
         st.image(
-            heat_map(np.asarray(shown), maps[CLASS_NAMES.index(finding)], finding, of[finding]),
+            heat_map(np.asarray(shown), maps[0][CLASS_NAMES.index(finding)], finding, of[finding]),
             caption=f"{upload.name}, and where the network looks for {finding}: "
             "the brighter, the more it speaks for the finding",
         )

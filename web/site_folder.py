@@ -92,7 +92,6 @@ def _evaluation(path):
             "classes": int(metrics["auroc_mean_over"]),
             "films": int(metrics["images"]),
             "patients": int(metrics["patients"]),
-            "weights": metrics["weights"]["sha256"],
         }
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
