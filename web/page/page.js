@@ -79,8 +79,8 @@ function loadNetwork() {
     network = { key: "noNetwork", error: message ?? "worker.js" };
     showNetwork();
     for (const film of films) {
-      if (isFinished(film)) continue;
-      hear({ id: film.id, problem: { key: "noNetworkFor", values: {} } });
+      const isOpen = film.state === "waiting" || film.state === "computing";
+      if (isOpen) hear({ id: film.id, problem: { key: "noNetworkFor", values: {} } });
     }
   });
   worker.postMessage({ settings, threads });
@@ -102,7 +102,7 @@ function hear(data, threads) {
     film.result = data.result;
     film.problem = data.problem;
     if (film.result) film.finding = likeliestFirst(film.result.probs)[0];
-    const isFirst = films.filter(isFinished).length === 1;
+    const isFirst = films.filter(({ state }) => state === "done" || state === "failed").length === 1;
     showSummary(film);
     if (isFirst) film.element.open = true;
     else if (film.element.open) showBody(film);
@@ -163,7 +163,7 @@ function showNetwork() {
 }
 
 function showCount() {
-  const done = films.filter(isFinished).length;
+  const done = films.filter(({ state }) => state === "done" || state === "failed").length;
   $("state").textContent = films.length ? say("counted", { done, count: films.length }) : "";
   $("save").hidden = !films.some(({ state }) => state === "done");
 }
@@ -180,7 +180,7 @@ function showFacts() {
     lines.push(say("notMeasured"));
   }
   lines.push(say("sizes", { crop: settings.crop_size, side: settings.resize }));
-  lines.push(say("made"));
+  lines.push(say("made", { packages: "" }));
   const paragraphs = lines.map((text) => make("p", text));
   for (const { name, version, licences } of settings.packages) {
     const links = licences.flatMap((path) => [" ", link(path, path.split("/").at(-1))]);
@@ -227,10 +227,6 @@ function take(files) {
   showCount();
 }
 
-function isFinished({ state }) {
-  return state === "done" || state === "failed";
-}
-
 function showSummary(film) {
   const { element, name, state, result } = film;
   element.className = state;
@@ -253,7 +249,7 @@ function hideBody({ element }) {
 
 function showBody(film) {
   hideBody(film);
-  if (!isFinished(film)) return;
+  if (film.state !== "done" && film.state !== "failed") return;
   const body = make("div");
   body.className = "body";
   if (film.problem) {

@@ -47,7 +47,7 @@ export const WORDS = {
     sizes:
       "Ten crops of {crop} pixels of a film whose short side is {side}; the mean of the ten " +
       "probabilities. They are those of the project's eval.py to 1e-5.",
-    made: "Made by export.py --format web. Packages and their licences: ",
+    made: "Made by export.py --format web. Packages and their licences: {packages}",
     looksBlank: "This picture is nearly blank. Look at it before its figures.",
     looksInverted: "This picture looks inverted, or is no frontal chest film. Look at it before its figures.",
     looksOther: "This picture does not look like an upright frontal chest film. Look at it before its figures.",
@@ -113,7 +113,7 @@ export const WORDS = {
     interval: "（95 % 区间 {low} 至 {high}）",
     notMeasured: "制作本页时没有说明这个网络有多好。",
     sizes: "短边为 {side} 像素的片子，取十个 {crop} 像素的裁剪，对十个概率取平均；与本项目 eval.py 的概率相差不超过 1e-5。",
-    made: "由 export.py --format web 生成。所用软件包及其许可证：",
+    made: "由 export.py --format web 生成。所用软件包及其许可证：{packages}",
     looksBlank: "这张图几乎是空白的。看数字之前请先看图。",
     looksInverted: "这张图像是反相的，或不是正位胸片。看数字之前请先看图。",
     looksOther: "这张图不像直立的正位胸片。看数字之前请先看图。",
