@@ -40,12 +40,13 @@ if __name__ == "__main__":
 import numpy as np
 import paddle
 
-from dataset import CLASS_NAMES
-from inference.torch_names import paddle_name
-from model import CheXNet, save_state
+from films.label_lists import CLASS_NAMES
+from model import CheXNet
 from runtime.files import UserError, sha256
-from runtime.torch_checkpoint import read_torch
-from runtime.untrusted_files import read_safetensors
+from weights.torch_checkpoint import read_torch
+from weights.torch_names import paddle_name
+from weights.untrusted_files import read_safetensors
+from weights.weight_files import save_state
 
 
 def main(args):

@@ -78,15 +78,12 @@ import paddle
 import safetensors.numpy
 from paddle import nn
 
-from dataset import CLASS_NAMES, read_film
+from films.film_pixels import read_film
+from films.label_lists import CLASS_NAMES
 from inference.engine import load_network
-from inference.film_sizes import set_sizes
-from inference.onnx_file import write_onnx
-from inference.torch_file import write_torch
 from model import CheXNet, TenCrop, load_weights
 from runtime.devices import set_device
 from runtime.files import UserError, sha256, write_json
-from runtime.torch_checkpoint import INSTALL_TORCH
 from web.site_folder import (
     check_target,
     predict_in_node,
@@ -94,6 +91,10 @@ from web.site_folder import (
     replace_page,
     write_site,
 )
+from weights.onnx_file import write_onnx
+from weights.torch_checkpoint import INSTALL_TORCH
+from weights.torch_file import write_torch
+from weights.trained_sizes import set_sizes
 
 IS_PADDLE_2 = paddle.__version__.startswith("2")
 TOLERANCE = 1e-5

@@ -23,7 +23,7 @@ from pydicom import uid
 from results_file import RESULTS, machine, write_section
 from test_films import dicom
 
-from dataset import read_film
+from films.film_pixels import read_film
 from runtime import command_line
 
 ROUNDS = 7  # the best of them counts

@@ -267,7 +267,8 @@ def random_weights(once):
     def save(folder):
         import paddle
 
-        from model import CheXNet, save_state
+        from model import CheXNet
+        from weights.weight_files import save_state
 
         paddle.seed(3)
         save_state(CheXNet().state_dict(), str(folder / "random.pdparams"))
@@ -290,8 +291,8 @@ def evaluated(script, phantoms, random_weights, once):
 @pytest.fixture(scope="session")
 def predicted_on_cpu(script, phantoms, random_weights, once):
     """Two test phantoms and their probabilities at `MAP_SIZES`, computed on the CPU."""
-    from dataset import read_label_list
     from evaluation.predictions_csv import read_predictions
+    from films.label_lists import read_label_list
 
     names, _ = read_label_list(phantoms / "labels" / "test_list.txt")
     films = [phantoms / "images" / name for name in names[:2]]

@@ -13,8 +13,9 @@ from runtime import environment  # noqa: F401, I001  (before Paddle)
 import paddle
 
 from dataset import ChestXray14, RandomCropFlip
-from runtime.batches import EpochSampler, FilmLoader
-from model import CheXNet, LogLoss, load_weights, save_state
+from films.film_loader import EpochSampler, FilmLoader
+from model import CheXNet, LogLoss, load_weights
+from weights.weight_files import save_state
 
 data_dir, batch_size, start, end = sys.argv[1:]
 rank, ranks = paddle.distributed.get_rank(), paddle.distributed.get_world_size()

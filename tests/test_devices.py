@@ -15,10 +15,10 @@ from test_predict import served, wait_for
 from test_resume import same
 
 import standin
-from dataset import read_label_list
 from evaluation.predictions_csv import read_predictions
-from model import save_state
-from runtime.untrusted_files import read_pickle
+from films.label_lists import read_label_list
+from weights.untrusted_files import read_pickle
+from weights.weight_files import save_state
 
 pytestmark = pytest.mark.slow
 

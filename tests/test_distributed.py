@@ -27,7 +27,7 @@ from model import CheXNet, load_weights
 from runtime.command_line import default_workers
 from runtime.devices import set_device
 from runtime.files import UserError
-from runtime.untrusted_files import read_pickle
+from weights.untrusted_files import read_pickle
 
 pytestmark = pytest.mark.slow
 

@@ -17,13 +17,14 @@ import pytest
 from conftest import ROOT, link_films, tables_of, tree
 from mirror import Huge, archive, fill
 
-from dataset import CLASS_NAMES, read_label_list
 from evaluation.predictions_csv import read_predictions
-from model import CheXNet, read_weights
-from nih import download
-from nih.demographics import demographics_rows
-from nih.download import fetch
+from films.label_lists import CLASS_NAMES, read_label_list
+from model import CheXNet
+from public_data import download
+from public_data.demographics import demographics_rows
+from public_data.download import fetch
 from runtime.files import UserError
+from weights.weight_files import read_weights
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 
@@ -108,7 +109,7 @@ def test_no_such_file_is_told_at_once_and_a_dead_server_after_some_attempts(
 
 def test_a_killed_download_goes_on(server, tmp_path):
     server.files["film"], server.tricks["film"] = CONTENT, ["slow"]
-    code = "import sys; from nih.download import fetch; fetch(*sys.argv[1:])"
+    code = "import sys; from public_data.download import fetch; fetch(*sys.argv[1:])"
     command = [sys.executable, "-c", code, f"{server.base}/film", str(tmp_path / "film")]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     part = tmp_path / "film.part"

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import eval as evaluation_script
-from dataset import CLASS_NAMES
 from evaluation.predictions_csv import mean_predictions, read_predictions, write_predictions
 from evaluation.result_folder import check_folder, source_of
+from films.label_lists import CLASS_NAMES
 from metrics import auroc
 from runtime.files import UserError, sha256
 

@@ -7,8 +7,9 @@ import paddle
 import pytest
 from conftest import ROOT, tree
 
-from dataset import CLASS_NAMES, read_film, read_label_list
 from evaluation.predictions_csv import read_predictions
+from films.film_pixels import read_film
+from films.label_lists import CLASS_NAMES, read_label_list
 from runtime.files import UserError, sha256
 
 pytestmark = pytest.mark.slow

@@ -12,16 +12,17 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-from dataset import ChestXray14, read_film
+from dataset import ChestXray14
 from evaluation.predicted_folder import check_picture_names, draw_pictures, picture_name, unfinished
+from films.dicom import apply_window
+from films.film_cache import write_cache
+from films.film_loader import film_pool, in_order
+from films.film_paths import films_below
+from films.film_pixels import AS_STORED, Reading, read_film
+from films.plausibility import doubt
 from inference.activation_maps import caption_height
-from inference.film_check import doubt
-from nih.data_check import sorted_films
-from nih.film_cache import write_cache
-from runtime.batches import film_pool, in_order
-from runtime.dicom_files import apply_window
+from public_data.folder_check import sorted_films
 from runtime.files import UserError
-from runtime.film_files import AS_STORED, Reading, films_below
 
 pydicom = pytest.importorskip("pydicom", minversion="3")
 
@@ -293,7 +294,7 @@ def test_a_broken_stream_does_not_end_the_process():
 
 
 def test_a_deflated_bomb_is_not_inflated(monkeypatch):
-    monkeypatch.setattr("runtime.dicom_files.DEFLATED_LIMIT", 1 << 24)
+    monkeypatch.setattr("films.dicom.DEFLATED_LIMIT", 1 << 24)
     head = dicom(grey(), DEFLATED)
     film = pydicom.dcmread(io.BytesIO(head))
     start = 144 + film.file_meta.FileMetaInformationGroupLength
@@ -374,7 +375,7 @@ def test_a_folder_that_cannot_be_read_is_an_error(heeding_modes, tmp_path):
     (tmp_path / "in" / "shut").mkdir(parents=True)
     (tmp_path / "in" / "one.png").touch()
     (tmp_path / "in" / "shut").chmod(0)
-    code = f"from runtime.film_files import films_below; films_below([{str(tmp_path / 'in')!r}])"
+    code = f"from films.film_paths import films_below; films_below([{str(tmp_path / 'in')!r}])"
     command = [*heeding_modes, sys.executable, "-c", code]
     result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert "PermissionError" in result.stderr and "shut" in result.stderr

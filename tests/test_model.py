@@ -10,9 +10,10 @@ torch = pytest.importorskip("torch")
 from torch_densenet import lively_densenet, normalized, ten_crops
 
 from convert_torch_weights import convert
-from model import CheXNet, LogLoss, TenCrop, load_weights, normalize, save_state
+from model import CheXNet, LogLoss, TenCrop, load_weights, normalize
 from runtime.files import UserError
-from runtime.untrusted_files import read_pickle
+from weights.untrusted_files import read_pickle
+from weights.weight_files import save_state
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import paddle
 import pytest
 from conftest import link_films
 
-from dataset import FilmCache
-from runtime.batches import film_pool
+from films.film_cache import FilmCache
+from films.film_loader import film_pool
 
 pytestmark = pytest.mark.slow
 

@@ -18,8 +18,8 @@ from conftest import ROOT, SHARED, requests_of, tree
 from PIL import Image
 from test_films import PERSON, dicom
 
-from dataset import CLASS_NAMES, read_label_list
 from evaluation.predictions_csv import read_predictions, write_predictions
+from films.label_lists import CLASS_NAMES, read_label_list
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from test_ensembles import NAMES, members, run  # noqa: F401  (a fixture)
 
-from dataset import CLASS_NAMES
 from evaluation.calibration import brier_score, calibrate
 from evaluation.operating_points import choose_thresholds
 from evaluation.predictions_csv import read_predictions, write_predictions
@@ -19,6 +18,7 @@ from evaluation.reference_values import (
     reference_values,
     why_other,
 )
+from films.label_lists import CLASS_NAMES
 from runtime.files import UserError, sha256
 
 

@@ -17,10 +17,10 @@ from test_convert import FORMATS, rewritten, write
 from torch_densenet import lively_densenet
 
 import reproduce
-from model import read_weights
-from nih.download import ARCHIVES
+from public_data.download import ARCHIVES
 from reproduction.steps import find_places, make_steps
 from runtime.files import UserError, read_json, sha256
+from weights.weight_files import read_weights
 
 pytestmark = pytest.mark.slow
 

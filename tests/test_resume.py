@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, tree
 
-from runtime.untrusted_files import read_pickle
+from weights.untrusted_files import read_pickle
 
 pytestmark = pytest.mark.slow
 

@@ -21,8 +21,9 @@ from PIL import Image
 from test_films import PERSON, WRAPPED, dicom, grey, picture
 from test_predict import wait_for
 
-from dataset import CLASS_NAMES, read_film
 from evaluation.reference_values import meanings
+from films.film_pixels import read_film
+from films.label_lists import CLASS_NAMES
 from inference.activation_maps import TenCropMaps
 from model import CheXNet, load_weights
 from runtime.files import UserError, sha256

@@ -1,6 +1,6 @@
 """A network's weights as a PyTorch file, written and tried by torch in a process without Paddle.
 
-`runtime/torch_checkpoint.py` says why in another process.
+`weights/torch_checkpoint.py` says why in another process.
 """
 
 import os
@@ -10,9 +10,9 @@ import sys
 import numpy as np
 import safetensors.numpy
 
-from inference.torch_names import BLOCKS, paddle_name, torchvision_names
 from runtime.files import UserError
-from runtime.torch_checkpoint import INSTALL_TORCH, ROOT
+from weights.torch_checkpoint import INSTALL_TORCH, ROOT
+from weights.torch_names import BLOCKS, paddle_name, torchvision_names
 
 
 def write_torch(state, crops, path):
@@ -36,7 +36,7 @@ def write_torch(state, crops, path):
             # torch's Linear keeps [out, in], Paddle's [in, out].
             arrays[name] = np.ascontiguousarray(array.T if name == "classifier.0.weight" else array)
     result = subprocess.run(
-        [sys.executable, "-m", "inference.torch_file", os.path.abspath(path)],
+        [sys.executable, "-m", "weights.torch_file", os.path.abspath(path)],
         cwd=ROOT,
         input=safetensors.numpy.save(arrays),
         stdout=subprocess.PIPE,
