@@ -20,7 +20,7 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT)]
 
 from runtime import command_line, environment
 from runtime.command_line import int_list, natural_int, positive_float, positive_int
@@ -50,8 +50,8 @@ if __name__ == "__main__":
 import numpy as np
 import paddle
 import torch
-from torch_densenet import DenseNet121
 
+from benchmarks.torch_densenet import DenseNet121
 from dataset import ChestXray14, RandomCropFlip
 from films.film_loader import EpochSampler, FilmLoader
 from films.film_pixels import Reading

@@ -7,7 +7,7 @@ import types
 import numpy as np
 import paddle
 import pytest
-from conftest import ROOT
+from helpers.places import ROOT
 from sklearn.metrics import log_loss
 
 from films.label_lists import CLASS_NAMES

@@ -5,7 +5,8 @@ import re
 
 import numpy as np
 import pytest
-from conftest import ROOT, tables_of
+from helpers.folders import tables_of
+from helpers.places import ROOT
 
 from evaluation.measures import (
     measure,

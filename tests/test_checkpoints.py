@@ -7,7 +7,8 @@ import types
 import numpy as np
 import paddle
 import pytest
-from conftest import ROOT, tree
+from helpers.folders import tree
+from helpers.places import ROOT
 from paddle.base.layer_helper import LayerHelper
 from paddle.utils import unique_name
 

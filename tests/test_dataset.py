@@ -4,7 +4,9 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, can_run, link_films
+from helpers.folders import link_films
+from helpers.places import ROOT
+from helpers.processes import can_run
 from PIL import Image
 
 from dataset import CenterCrop, ChestXray14, RandomCropFlip

@@ -10,9 +10,10 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import MAP_SIZES, ROOT
-from test_predict import served, wait_for
-from test_resume import same
+from helpers.pages import served
+from helpers.places import MAP_SIZES, ROOT
+from helpers.processes import wait_for
+from helpers.runs import same
 
 import standin
 from evaluation.predictions_csv import read_predictions

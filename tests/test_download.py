@@ -14,8 +14,9 @@ import time
 import numpy as np
 import paddle
 import pytest
-from conftest import ROOT, link_films, tables_of, tree
-from mirror import Huge, archive, fill
+from helpers.folders import link_films, tables_of, tree
+from helpers.mirror import Huge, archive, fill
+from helpers.places import ROOT
 
 from evaluation.predictions_csv import read_predictions
 from films.label_lists import CLASS_NAMES, read_label_list
@@ -319,7 +320,7 @@ def from_imagenet(server, imagenet, phantoms, tmp_path):
     words += ["--batch-size", 12, "--save-dir", tmp_path / "save", "--log-dir", tmp_path / "logs"]
     md5 = hashlib.md5(imagenet[0]).hexdigest()
     env = {**os.environ, "HOME": str(tmp_path), "no_proxy": "127.0.0.1"}
-    return ["tests/imagenet_from.py", f"{server.base}/{WEIGHTS}", md5, *words], env
+    return ["tests/helpers/imagenet_from.py", f"{server.base}/{WEIGHTS}", md5, *words], env
 
 
 def test_a_backbone_from_imagenet_is_the_file_s_and_its_head_is_new(

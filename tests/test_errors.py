@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import paddle
 import pytest
-from conftest import link_films, tree
+from helpers.folders import link_films, tree
 
 from model import CheXNet
 from weights.weight_files import save_state
@@ -215,7 +215,7 @@ def test_a_full_disk_leaves_the_last_file_whole(fails, random_weights, small_dis
     shutil.copy(random_weights, target)
     before = target.read_bytes()
     torch = pytest.importorskip("torch")
-    from torch_densenet import lively_densenet
+    from benchmarks.torch_densenet import lively_densenet
 
     torch.save(lively_densenet().state_dict(), disk.parent / "w.pth")
     error = fails("convert_torch_weights.py", disk.parent / "w.pth", target)

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import paddle
 import pytest
-from conftest import ROOT, tree
+from helpers.folders import tree
+from helpers.places import ROOT
 
 from evaluation.predictions_csv import read_predictions
 from films.film_pixels import read_film
@@ -112,7 +113,7 @@ def test_pytorch_gets_the_tensors_that_were_converted_and_predicts_the_same(
 ):
     """There and back: a PyTorch network, converted and exported, is that network, to the bit."""
     torch = pytest.importorskip("torch")
-    import torch_densenet
+    from benchmarks import torch_densenet
 
     net = torch_densenet.lively_densenet().eval()
     torch.save(net.state_dict(), tmp_path / "net.pth.tar")

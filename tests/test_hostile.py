@@ -9,7 +9,7 @@ import zlib
 
 import numpy as np
 import pytest
-from conftest import link_films, tree
+from helpers.folders import link_films, tree
 from PIL import Image
 
 from films.label_lists import read_label_list

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import paddle
 import pytest
-from conftest import link_films
+from helpers.folders import link_films
 
 from dataset import ChestXray14
 from evaluation.calibration import brier_score, equal_mass, expected_calibration_error

@@ -7,8 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch_densenet import lively_densenet, normalized, ten_crops
-
+from benchmarks.torch_densenet import lively_densenet, normalized, ten_crops
 from convert_torch_weights import convert
 from model import CheXNet, LogLoss, TenCrop, load_weights, normalize
 from runtime.files import UserError

@@ -9,7 +9,8 @@ import time
 
 import numpy as np
 import pytest
-from conftest import ROOT, link_films, tables_of, tree
+from helpers.folders import link_films, tables_of, tree
+from helpers.places import ROOT
 
 from dataset import ChestXray14, RandomCropFlip
 from films.film_loader import FilmLoader

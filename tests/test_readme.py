@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from conftest import ROOT
+from helpers.places import ROOT
 
 from films.label_lists import CLASS_NAMES
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from test_ensembles import NAMES, members, run  # noqa: F401  (a fixture)
+from helpers.evaluations import NAMES, run
 
 from evaluation.calibration import brier_score, calibrate
 from evaluation.operating_points import choose_thresholds
@@ -65,7 +65,7 @@ def test_no_finding_above_its_threshold():
 
 
 @pytest.fixture
-def validated(members):  # noqa: F811
+def validated(members):
     """A folder, and words for eval.py: 40 test films, and 60 validation films of others."""
     paths, labels, folder = members
     rng = np.random.default_rng(1)

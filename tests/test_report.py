@@ -9,7 +9,8 @@ import xml.etree.ElementTree
 
 import numpy as np
 import pytest
-from conftest import requests_of, tree
+from helpers.folders import tree
+from helpers.pages import requests_of
 from matplotlib.figure import Figure
 from PIL import Image
 

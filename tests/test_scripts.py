@@ -8,7 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import tree
+from helpers.folders import tree
 from sklearn.metrics import roc_auc_score
 
 from films.label_lists import CLASS_NAMES, read_label_list
