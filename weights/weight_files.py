@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import paddle
+import safetensors.numpy
 
 from runtime.files import UserError, write_whole
 from weights.untrusted_files import is_torch_checkpoint, read_pickle, read_safetensors
@@ -56,12 +57,32 @@ def read_weights(path):
     return state
 
 
-def save_state(state, path):
-    """Write a state dict, of a network or an optimiser, as `paddle.save` does, but whole."""
+def state_bytes(state):
+    """Return a state dict, of a network or an optimiser, as `paddle.save` writes it."""
     buffer = io.BytesIO()
     paddle.save(state, buffer)
+    return buffer.getbuffer()
+
+
+def save_state(state, path):
+    """Write a state dict, of a network or an optimiser, as `paddle.save` does, but whole."""
     with write_whole(path) as file:
-        file.write(buffer.getbuffer())
+        file.write(state_bytes(state))
+
+
+def save_safetensors(state, path, metadata):
+    """Write arrays as a .safetensors file.
+
+    Args:
+        state: dict from name to array, of any strides: safetensors 0.8 would write memory as it
+            lies.
+        path: the file.
+        metadata: dict from text to text.
+    """
+    # ascontiguousarray alone gives 0-d arrays a dimension.
+    state = {name: np.ascontiguousarray(a).reshape(np.shape(a)) for name, a in state.items()}
+    with write_whole(path) as file:
+        file.write(safetensors.numpy.save(state, metadata))
 
 
 def _stem(path):

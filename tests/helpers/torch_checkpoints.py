@@ -11,8 +11,34 @@ def old_spelling(name):
     return re.sub(r"(denselayer\d+\.(?:norm|conv))(\d)", r"\1.\2", name)
 
 
+def channels_last(tensor):
+    """The same values, as a network on a GPU often keeps them in memory."""
+    return tensor.to(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
+
+
+def scattered(tensor):
+    """The same values in memory that is in no order: of every other place, the last axis first."""
+    if not tensor.ndim:
+        return tensor
+    memory = torch.zeros(*reversed(tensor.shape), 2, dtype=tensor.dtype)
+    view = memory[..., 0].permute(*reversed(range(tensor.ndim)))
+    return view.copy_(tensor)
+
+
+def expanded(tensor):
+    """The first value in each place: one number in memory."""
+    return tensor.flatten()[:1].expand(tensor.numel()).view(tensor.shape)
+
+
 def rewritten(
-    state, prefix="", old=False, half=False, plain_head=False, counters=True, parameters=False
+    state,
+    prefix="",
+    old=False,
+    half=False,
+    plain_head=False,
+    counters=True,
+    parameters=False,
+    layout=None,
 ):
     """A state dict as other projects keep it."""
     new = {}
@@ -20,7 +46,9 @@ def rewritten(
         if name.endswith("num_batches_tracked") and not counters:
             continue
         if half and tensor.is_floating_point():
-            tensor = tensor.half()
+            tensor = tensor.to(torch.float16 if half is True else half)
+        if layout is not None:
+            tensor = layout(tensor)
         if parameters and tensor.is_floating_point():
             tensor = torch.nn.Parameter(tensor)
         if plain_head:
@@ -42,6 +70,10 @@ FORMATS = {
     "today's torchvision": ({"plain_head": True}, {}),
     "bare": ({}, {}),
     "parameters": ({"parameters": True}, {}),
+    "channels last": ({"layout": channels_last}, {}),
+    "channels last in half precision": ({"layout": channels_last, "half": True}, {"legacy": True}),
+    "bfloat16": ({"half": torch.bfloat16, "layout": channels_last}, {"wrap": "net"}),
+    "strides of every kind": ({"layout": scattered}, {}),
     "another prefix": ({"prefix": "net.backbone."}, {"wrap": "model_state_dict"}),
     "safetensors": ({}, {"safetensors": True}),
     "half safetensors": ({"half": True}, {"safetensors": True}),
