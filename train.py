@@ -124,6 +124,7 @@ from dataset import CenterCrop, ChestXray14, RandomCropFlip
 from films.film_loader import EpochSampler, FilmLoader
 from films.film_pixels import Reading
 from films.label_lists import CLASS_NAMES, films_shared
+from kernels import onednn
 from metrics import AUROCAndLogLoss
 from model import CheXNet, LogLoss, load_weights
 from runtime.devices import is_first_rank, print_once, set_device
@@ -215,6 +216,7 @@ def main(args):
         "device": device,
         "tf32": current_float32_kind() == "tf32",
         "ranks": ranks,
+        "cpu_kernels": onednn.describe() if device == "cpu" else None,
         "train_sha256": sha256(args.train_list),
         "val_sha256": sha256(args.val_list),
         **versions(),
@@ -223,6 +225,8 @@ def main(args):
     with log_file(args.log_dir) as log:
         print_once(shown(config))
         print_once(f"films come from {train_set.source}")
+        if device == "cpu":
+            print_once(f"the network is computed by {onednn.describe()}")
         if found:
             resume(args, config, checkpoints, found[-1], model)
         elif args.resume:
