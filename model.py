@@ -92,7 +92,7 @@ class CheXNet(nn.Layer):
         """
         if images.dtype == paddle.uint8:
             images = normalize(images)
-        if densenet.can_run(images):
+        if densenet.can_run(self.densenet121, images):
             return self.classify(densenet.features(self.densenet121, images))
         return self.densenet121(images)
 
@@ -104,7 +104,7 @@ class CheXNet(nn.Layer):
         """
         if images.dtype == paddle.uint8:
             images = normalize(images)
-        if densenet.can_run(images):
+        if densenet.can_run(self.densenet121, images):
             return densenet.features(self.densenet121, images)
         kept = []
         layer = self.densenet121.batch_norm

@@ -6,14 +6,22 @@ from kernels import onednn
 from kernels.layers import Convolve, DenseBlock, Halve, NormRelu, Stem
 
 
-def can_run(images):
-    """Tell whether `features` takes these images: float32, on a CPU, in dygraph."""
-    return (
+def can_run(network, images):
+    """Tell whether `features` takes these images: float32, on a CPU, in dygraph.
+
+    Batch norms with stored statistics, frozen or in evaluation, have no gradients here.
+    """
+    if not (
         paddle.in_dynamic_mode()
         and images.dtype == paddle.float32
         and images.place.is_cpu_place()
         and onednn.library() is not None
-    )
+    ):
+        return False
+    norms = [each for each in network.sublayers() if isinstance(each, paddle.nn.BatchNorm)]
+    if any(norm._use_global_stats or norm.training != network.training for norm in norms):
+        return False
+    return network.training or not paddle.is_grad_enabled()
 
 
 def features(network, images):

@@ -201,7 +201,7 @@ def train_step(network, films):
 
 
 def without_kernels(monkeypatch):
-    monkeypatch.setattr(densenet, "can_run", lambda images: False)
+    monkeypatch.setattr(densenet, "can_run", lambda network, images: False)
 
 
 def test_a_network_is_paddle_s_in_training_and_evaluation(monkeypatch, films):
@@ -238,8 +238,20 @@ def test_a_step_has_the_same_bits_each_time(films):
 
 
 def test_other_numbers_are_for_paddle_s_own():
-    assert densenet.can_run(paddle.zeros([1, 3, 64, 64]))
-    assert not densenet.can_run(paddle.zeros([1, 3, 64, 64], "float64"))
+    network = paddle.vision.models.densenet121()
+    assert densenet.can_run(network, paddle.zeros([1, 3, 64, 64]))
+    assert not densenet.can_run(network, paddle.zeros([1, 3, 64, 64], "float64"))
+
+
+def test_stored_statistics_have_gradients_by_paddle_s_own():
+    network, images = paddle.vision.models.densenet121(), paddle.zeros([1, 3, 64, 64])
+    network.batch_norm._use_global_stats = True  # frozen
+    assert not densenet.can_run(network, images)
+    network.batch_norm._use_global_stats = False
+    network.eval()
+    assert not densenet.can_run(network, images)
+    with paddle.no_grad():
+        assert densenet.can_run(network, images)
 
 
 GROWTH_CODE = """
