@@ -90,6 +90,7 @@ from web.site_folder import (
     replace_page,
     write_site,
 )
+from weights.array_pipe import check_held
 from weights.onnx_file import write_onnx
 from weights.torch_checkpoint import INSTALL_TORCH
 from weights.torch_file import write_torch
@@ -226,6 +227,10 @@ def export_paddle(layer, path, films, metadata):
     """Save a program for Paddle Inference; return the files' names and what it predicts."""
     pixels = np.concatenate(films)
     paddle.jit.save(layer, path, input_spec=[spec_of(pixels)])
+    held = paddle.jit.load(path).state_dict()  # under names of Paddle's own
+    check_held(
+        layer.state_dict(), (tensor.numpy() for tensor in held.values()), f"{path}.pdiparams"
+    )
     write_json(f"{path}.metadata.json", metadata)
     config = paddle.inference.Config(f"{path}.json", f"{path}.pdiparams")
     config.disable_glog_info()

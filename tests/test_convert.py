@@ -22,7 +22,7 @@ from benchmarks.torch_densenet import lively_densenet
 from convert_torch_weights import prove_film, prove_tensors
 from model import CheXNet, load_weights
 from runtime.files import UserError, sha256
-from weights.array_pipe import digest, pack, unpack
+from weights.array_pipe import check_held, digest, pack, unpack
 from weights.torch_checkpoint import Checkpoint
 from weights.torch_names import paddle_name
 from weights.untrusted_files import read_pickle, read_safetensors
@@ -148,6 +148,11 @@ def test_arrays_of_any_strides_go_through_pipes_and_files(tmp_path, dtype):
             assert found[name].tolist() == array.tolist(), name
 
 
+def test_what_comes_out_of_a_pipe_is_in_row_major_order():
+    """PyTorch keeps other strides in its file, and safetensors.torch refuses such a tensor."""
+    assert all(array.flags.c_contiguous for array in unpack(pack(strided())).values())
+
+
 def test_paddle_s_transposed_tensors_are_written_in_order(tmp_path):
     tensor = paddle.arange(24, dtype="float32").reshape([2, 3, 4]).transpose([2, 0, 1])
     save_safetensors({"t": tensor.numpy()}, tmp_path / "t.safetensors", {})
@@ -175,6 +180,15 @@ def test_a_copy_that_differs_is_refused(torch_net):
     assert prove_film("w.pth", probs, network, paddle.to_tensor(crops)).endswith(": 0.0e+00")
     with pytest.raises(UserError, match=r"got 2\.0e-05; nothing is written"):
         prove_film("w.pth", probs + np.float32(2e-5), network, paddle.to_tensor(crops))
+
+
+def test_an_export_that_holds_another_tensor_is_refused():
+    values = np.arange(9, dtype=np.float32).reshape(3, 3)
+    state = {"kernel": paddle.to_tensor(values), "bias": paddle.to_tensor(values[0])}
+    check_held(state, [values[0], np.asfortranarray(values)], "folder/w.onnx")
+    for arrays in ([values.T, values[0]], [values], [values.ravel(), values[0]]):
+        with pytest.raises(UserError, match=r"^w\.onnx: does not hold (kernel|bias) as"):
+            check_held(state, arrays, "folder/w.onnx")
 
 
 def test_a_checkpoint_with_nan_is_refused(fails, tmp_path, torch_net):

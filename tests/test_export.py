@@ -128,6 +128,7 @@ def test_pytorch_gets_the_tensors_that_were_converted_and_predicts_the_same(
     before = net.state_dict()
     assert list(state) == list(before)  # torchvision's order
     assert all(torch.equal(state[name], before[name]) for name in before)
+    assert all(tensor.is_contiguous() for tensor in state.values())  # safetensors.torch wants that
     difference = float(result.stdout.rsplit(": ", 1)[1])
     print(f"largest difference from eval.py: {difference:.1e}")
     assert difference <= 1e-5

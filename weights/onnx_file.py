@@ -5,6 +5,8 @@ import tempfile
 
 import paddle
 
+from weights.array_pipe import check_held
+
 # What paddle2onnx 2.1 writes and ONNX Runtime 1.17 and later reads.
 OPSET = 17
 
@@ -18,6 +20,9 @@ def write_onnx(layer, path, entry, outputs, metadata):
         entry: `paddle.static.InputSpec` of what goes in, with a name.
         outputs: names for what comes out, in its order.
         metadata: dict from text to text, kept in the file.
+
+    Raises:
+        UserError: what is read back does not hold the layer's tensors.
     """
     import onnx
     import paddle2onnx
@@ -45,6 +50,16 @@ def write_onnx(layer, path, entry, outputs, metadata):
     onnx.helper.set_model_props(model, metadata)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
+    check_held(layer.state_dict(), _constants(onnx.load(path).graph), path)
+
+
+def _constants(graph):
+    """Return the arrays that a graph holds, as initializers or as nodes."""
+    from onnx import numpy_helper
+
+    nodes = (node for node in graph.node if node.op_type == "Constant")
+    values = (each.t for node in nodes for each in node.attribute if each.name == "value")
+    return [numpy_helper.to_array(tensor) for tensor in (*graph.initializer, *values)]
 
 
 def _remove_unread(graph):

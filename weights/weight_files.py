@@ -8,6 +8,7 @@ import paddle
 import safetensors.numpy
 
 from runtime.files import UserError, write_whole
+from weights.array_pipe import row_major
 from weights.untrusted_files import is_torch_checkpoint, read_pickle, read_safetensors
 
 
@@ -74,15 +75,12 @@ def save_safetensors(state, path, metadata):
     """Write arrays as a .safetensors file.
 
     Args:
-        state: dict from name to array, of any strides: safetensors 0.8 would write memory as it
-            lies.
+        state: dict from name to array, of any strides (safetensors 0.8 minds them).
         path: the file.
         metadata: dict from text to text.
     """
-    # ascontiguousarray alone gives 0-d arrays a dimension.
-    state = {name: np.ascontiguousarray(a).reshape(np.shape(a)) for name, a in state.items()}
     with write_whole(path) as file:
-        file.write(safetensors.numpy.save(state, metadata))
+        file.write(safetensors.numpy.save(row_major(state), metadata))
 
 
 def _stem(path):
