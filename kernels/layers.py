@@ -7,6 +7,7 @@ see one film of `N * H` rows. The 3 x 3 convolutions need films first: their inp
 """
 
 import ctypes
+import math
 
 import paddle
 from paddle.autograd import PyLayer
@@ -45,25 +46,20 @@ def blocks_first(shape):
     return layout(shape, f"Bacd{onednn.block()}b")
 
 
-def _copied(source, have, wanted, count):
-    target = empty(count)
+def _copied(source, have, wanted, shape):
+    target = empty(math.prod(shape))
     onednn.copy(source, have, target, wanted)
     return target
 
 
 def to_films_first(x, shape):
     """Return an activation in the order that convolutions with a border need."""
-    return _copied(x, blocks_first(shape), films_first(shape), size_of(shape))
+    return _copied(x, blocks_first(shape), films_first(shape), shape)
 
 
 def to_blocks_first(x, shape):
     """Return it in the order that this module's activations have, a tensor without a shape."""
-    return _copied(x, films_first(shape), blocks_first(shape), size_of(shape))
-
-
-def size_of(shape):
-    n, c, h, w = shape
-    return n * c * h * w
+    return _copied(x, films_first(shape), blocks_first(shape), shape)
 
 
 class Stem(PyLayer):
@@ -216,12 +212,12 @@ class _Block:
     def begun(self, x):
         """Return a tensor for all activations, which has those of x."""
         y = paddle.empty(_stored(self.of(self.channels(self.count))), "float32")
-        ctypes.memmove(y.data_ptr(), x.data_ptr(), 4 * size_of(self.shape))
+        ctypes.memmove(y.data_ptr(), x.data_ptr(), 4 * math.prod(self.shape))
         return y
 
     def place(self, y, channels):
         """Return the address of the activations behind so many channels."""
-        return y.data_ptr() + 4 * size_of(self.of(channels))
+        return y.data_ptr() + 4 * math.prod(self.of(channels))
 
     def append(self, y, n, new):
         """Put what the n-th layer gave, films first, behind its input."""
@@ -273,9 +269,7 @@ class _Block:
             passed1, z, passed2 = kept.pop()
             norm1, conv1, norm2, conv2 = self.primitives(n)
 
-            of_new = empty(size_of(new))
-            place = self.place(of_y, self.channels(n))
-            onednn.copy(place, blocks_first(new), of_new, films_first(new))
+            of_new = to_films_first(self.place(of_y, self.channels(n)), new)
             normed = norm2.infer(z, scale2, shift2, mean2, variance2)
             of_weight2 = conv2.gradient_of_weight(normed, of_new)
             of_z = conv2.gradient_of_data(weight2, of_new)
@@ -286,7 +280,7 @@ class _Block:
             of_weight1 = conv1.gradient_of_weight(normed, of_z)
             of_entry = conv1.gradient_of_data(weight1, of_z)
             of_norm1 = norm1.gradients(y, scale1, mean1, variance1, passed1, of_entry)
-            onednn.add(of_y, of_entry, size_of(self.of(self.channels(n))))
+            onednn.add(of_y, of_entry, math.prod(self.of(self.channels(n))))
             found = [*of_norm1, of_weight1, *of_norm2, of_weight2, *found]
         blocks = self.shape[1] // onednn.block()
         return of_y[:blocks], *found

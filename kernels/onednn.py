@@ -19,13 +19,13 @@ SOURCE, OTHER_SOURCE, TARGET, WEIGHTS = 1, 2, 17, 33
 MEAN, VARIANCE, SCALE, SHIFT, WORKSPACE = 49, 50, 51, 52, 64
 DIFF_SOURCE, DIFF_TARGET, DIFF_WEIGHTS, DIFF_SCALE, DIFF_SHIFT = 129, 145, 161, 255, 256
 _QUERIES = {
-    SOURCE: (129, 0),
-    TARGET: (133, 0),
-    WEIGHTS: (131, 0),
-    WORKSPACE: (135, 0),
-    DIFF_SOURCE: (130, 0),
-    DIFF_TARGET: (134, 0),
-    DIFF_WEIGHTS: (132, 0),
+    SOURCE: 129,
+    DIFF_SOURCE: 130,
+    WEIGHTS: 131,
+    DIFF_WEIGHTS: 132,
+    TARGET: 133,
+    DIFF_TARGET: 134,
+    WORKSPACE: 135,
 }
 Dims = ctypes.c_int64 * 12
 
@@ -133,7 +133,7 @@ class Primitive:
     def layout(self, number):
         """Return the layout that an argument has to have."""
         if number not in self._layouts:
-            asked = library().dnnl_primitive_desc_query_md(self.description, *_QUERIES[number])
+            asked = library().dnnl_primitive_desc_query_md(self.description, _QUERIES[number], 0)
             self._layouts[number] = ctypes.c_void_p(asked)
         return self._layouts[number]
 

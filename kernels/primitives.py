@@ -6,6 +6,7 @@ functions take and return tensors, or addresses of their first number.
 
 import ctypes
 import functools
+import math
 
 import paddle
 
@@ -53,9 +54,9 @@ class Convolution:
         n, _, height, width = shape
         out, _, size, _ = weight
         sides = ((side + 2 * padding - size) // stride + 1 for side in (height, width))
-        self.source, self.target = shape, (n, out, *sides)
-        self.weight = layout(weight, "abcd")
-        self.sizes = {"source": _size(shape), "target": _size(self.target), "weight": weight}
+        self.target = (n, out, *sides)
+        self._weight = layout(weight, "abcd")  # as Paddle has it
+        self._shapes = shape, weight
         borders = Dims(padding, padding)
         self._places = (Dims(stride, stride), Dims(0, 0), borders, borders)
         self._layouts = (
@@ -86,18 +87,18 @@ class Convolution:
     def _arranged(self, weight, primitive):
         """Return a weight in the layout that a primitive has chosen."""
         arranged = empty(primitive.size(WEIGHTS) // 4)
-        onednn.copy(weight, self.weight, arranged, primitive.layout(WEIGHTS))
+        onednn.copy(weight, self._weight, arranged, primitive.layout(WEIGHTS))
         return arranged
 
     def forward(self, x, weight):
         """Return the convolution of x."""
-        y = empty(self.sizes["target"])
+        y = empty(math.prod(self.target))
         self._forward({SOURCE: x, WEIGHTS: self._arranged(weight, self._forward), TARGET: y})
         return y
 
     def gradient_of_data(self, weight, of_y):
         """Return the gradient of x."""
-        of_x = empty(self.sizes["source"])
+        of_x = empty(math.prod(self._shapes[0]))
         arranged = self._arranged(weight, self._of_data)
         self._of_data({DIFF_TARGET: of_y, WEIGHTS: arranged, DIFF_SOURCE: of_x})
         return of_x
@@ -107,8 +108,8 @@ class Convolution:
         primitive = self._of_weight
         arranged = empty(primitive.size(DIFF_WEIGHTS) // 4)
         primitive({SOURCE: x, DIFF_TARGET: of_y, DIFF_WEIGHTS: arranged})
-        of_weight = paddle.empty(self.sizes["weight"], "float32")
-        onednn.copy(arranged, primitive.layout(DIFF_WEIGHTS), of_weight, self.weight)
+        of_weight = paddle.empty(self._shapes[1], "float32")
+        onednn.copy(arranged, primitive.layout(DIFF_WEIGHTS), of_weight, self._weight)
         return of_weight
 
 
@@ -122,7 +123,7 @@ class BatchNormRelu:
 
     def __init__(self, shape, epsilon):
         self._data, self._epsilon = layout(shape, "blocked"), ctypes.c_float(epsilon)
-        self._count, self._channels = _size(shape), shape[1]
+        self._count, self._channels = math.prod(shape), shape[1]
         numbers = (MEAN, VARIANCE, SCALE, SHIFT, DIFF_SCALE, DIFF_SHIFT)
         self._layouts = dict.fromkeys(numbers, layout(shape[1:2], "a"))
 
@@ -191,7 +192,10 @@ class Pool:
     def __init__(self, shape, algorithm, side, padding):
         n, c, *sides = shape
         self.target = (n, c, *((length + 2 * padding - side) // 2 + 1 for length in sides))
-        self._sizes, self._keeps_places = (_size(shape), _size(self.target)), algorithm == MAXIMUM
+        self._sizes, self._keeps_places = (
+            (math.prod(shape), math.prod(self.target)),
+            algorithm == MAXIMUM,
+        )
         steps = (Dims(2, 2), Dims(side, side), Dims(0, 0), *[Dims(padding, padding)] * 2)
         arguments = (algorithm, layout(shape, "blocked"), layout(self.target, "blocked"), *steps)
         self._forward = Primitive("pooling_forward", TRAINING, *arguments)
@@ -211,13 +215,6 @@ class Pool:
         kept = {WORKSPACE: places} if self._keeps_places else {}
         self._backward({DIFF_TARGET: of_y, DIFF_SOURCE: of_x, **kept})
         return of_x
-
-
-def _size(shape):
-    size = 1
-    for side in shape:
-        size *= side
-    return size
 
 
 # Each shape of a network once; a last, smaller batch and another crop have their own.
