@@ -123,6 +123,25 @@ def test_a_folder_of_films_with_reference_values(
     assert known == [str(above), "2", "negative"]
 
 
+def test_films_are_decoded_once_and_weights_are_read_once(
+    script, films, random_weights, reference, tmp_path
+):
+    words = ["--resize", 144, "--crop-size", 128, "--weights", random_weights, "--num-workers", 0]
+    for name, more in {
+        "predict.py": ["--top", 1, "--reference", reference],
+        "export.py": ["--format", "safetensors"],
+    }.items():
+        command = [name, *films, *words[: 8 if name == "predict.py" else 6], *more]
+        command += ["--output-dir", tmp_path / name]
+        result = script("tests/helpers/opened.py", ".png,.pdparams", *command)
+        assert result.returncode == 0, result.stderr
+        opened = [line.split(" ", 2)[1:] for line in result.stdout.splitlines() if "opened" in line]
+        times = {path: int(times) for times, path in opened}
+        assert [times[str(film)] for film in films] == [1, 1]
+        # Its digest, a look at its first bytes, and its tensors.
+        assert times[str(random_weights)] == 3
+
+
 def test_a_film_too_long_for_a_heat_map_is_predicted_without(
     forked, films, random_weights, tmp_path
 ):
@@ -150,7 +169,9 @@ def test_films_it_cannot_read_leave_nothing_behind(fails, films, random_weights,
     metrics = tmp_path / "metrics.json"
     metrics.write_text("{}")
     error = fails("predict.py", films[0], "--thresholds", metrics, *words)
-    assert error.startswith(f"error: {metrics}: want a metrics.json with thresholds")
+    assert error.startswith(
+        f"error: {metrics}: not a metrics.json with thresholds (it has no 'thresholds')"
+    )
     assert not (tmp_path / "out").exists()
 
 
@@ -239,7 +260,7 @@ def fds(pid):
 def test_the_page_says_what_is_wrong_with_the_weights(fails, tmp_path):
     pytest.importorskip("streamlit")
     error = fails("predict.py", "--serve", "--weights", tmp_path / "none.pdparams")
-    assert "want a weight file, got nothing there" in error
+    assert "none.pdparams: no such weight file" in error
 
 
 def test_a_port_that_cannot_be_had_is_one_line(fails, random_weights):
