@@ -143,8 +143,9 @@ def main(args):
     if args.format == "web":
         check_target(os.path.join(args.output_dir, f"{stem}-web"))
         if digest:
-            figures = args.thresholds, args.reference, args.metrics
-            known = read_known(*figures, digest, args.crop_size, args.resize)
+            known = read_known(
+                args.thresholds, args.reference, args.metrics, digest, args.crop_size, args.resize
+            )
         export = functools.partial(export, paths=args.films, weights=args.weights, known=known)
     set_device("cpu")
     read = read_film if args.format == "web" else read_square
@@ -275,8 +276,8 @@ def export_web(layer, path, films, metadata, paths, weights, known):
     entry = paddle.static.InputSpec([None, 1, layer.size, layer.size], "uint8", "crops")
     write_onnx(crops, f"{path}.onnx", entry, ["probabilities", "maps"], metadata)
     folder = f"{path}-web"
-    named = os.path.basename(weights), metadata["weights_sha256"]
-    write_site(folder, f"{path}.onnx", *named, layer.size, int(metadata["resize"]), known)
+    network = {"weights": os.path.basename(weights), "sha256": metadata["weights_sha256"]}
+    write_site(folder, f"{path}.onnx", network, layer.size, int(metadata["resize"]), known)
     return [os.path.basename(folder)], predict_in_node(folder, paths)
 
 

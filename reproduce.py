@@ -15,7 +15,6 @@ import importlib.util
 import os
 import shutil
 import sys
-from typing import NamedTuple
 
 from runtime import child_process, command_line
 from runtime.command_line import positive_int
@@ -54,7 +53,7 @@ if __name__ == "__main__":
     ARGS = parse_args()  # before Paddle is imported: --help and errors come at once
 
 from reproduction import plan
-from reproduction.plan import WEIGHT_FILE, Step
+from reproduction.plan import WEIGHT_FILE, Places, Step
 from runtime.files import UserError, write_json, write_whole
 
 PACKAGE = command_line.missing_package()
@@ -63,17 +62,6 @@ if PACKAGE is None:  # else --dry-run shows the plan of a run that begins with n
     from reproduction.table import final_table
     from runtime.devices import find_device
     from weights.torch_checkpoint import INSTALL_TORCH
-
-
-class Places(NamedTuple):
-    """Files that steps pass on to one another."""
-
-    lists: dict
-    checkpoint: str
-    converted: str
-    best: str
-    published: str
-    own: str
 
 
 def main(args):
@@ -104,8 +92,7 @@ def main(args):
     with child_process.lock(os.path.join(args.result_dir, "lock")) as held:
         for number, step in enumerate(steps, 1):
             run_step(step, f"[{number}/{len(steps)}] {step.name}", held)
-    folders = places.published, places.own, args.result_dir, args.save_dir
-    lines = final_table(*folders, places.lists, places.checkpoint, args.pretrained)
+    lines = final_table(places, args.result_dir, args.save_dir, args.pretrained)
     table = "\n".join(lines)
     with write_whole(os.path.join(args.result_dir, "table.txt"), "w") as file:
         file.write(f"{table}\n")
@@ -135,62 +122,61 @@ def make_steps(args, places, starts, found, on_cpu):
         found: a `plan.Found`.
         on_cpu: times are known.
     """
-    evaluations = [
-        evaluate(name, weights, folder, args, places.lists["test"], found.counts, on_cpu)
-        for name, weights, folder in (
-            ("evaluate theirs", places.converted, places.published),
-            ("evaluate own", places.best, places.own),
-        )
-    ]
-    convert = Step(
-        "convert",
-        ["convert_torch_weights.py", places.checkpoint, places.converted],
-        *(args.weights_dir, WEIGHT_FILE, plan.CONVERT),
-        marker=os.path.join(args.result_dir, "convert.json"),
-        facts=lambda: results.digests(places.checkpoint, places.converted),
-    )
+    theirs, own = places.published, places.own
     return [
         *data_steps(args, places, starts, found),
-        convert,
-        evaluations[0],
-        train(args, places.lists, found.counts, on_cpu),
-        evaluations[1],
+        convert(args, places),
+        evaluate("evaluate theirs", places.converted, theirs, args, places, found.counts, on_cpu),
+        train(args, places, found.counts, on_cpu),
+        evaluate("evaluate own", places.best, own, args, places, found.counts, on_cpu),
         compare(args, places, found.counts),
     ]
 
 
 def data_steps(args, places, starts, found):
     """Return the steps download, check and cache."""
-    lists, data, cores = places.lists, ["--data-dir", args.data_dir], os.cpu_count()
+    data_dir, lists, count = args.data_dir, places.lists, found.counts
+    data = ["--data-dir", data_dir]
     words = ["--weights", os.path.basename(places.checkpoint), "--weights-dir", args.weights_dir]
     words += ["--imagenet"] if args.pretrained == "imagenet" else []
     words += ["--skip-films"] if found.has_films else []
     words += ["--url-base", args.url_base] if args.url_base else []
     words += ["--no-verify"] if args.no_verify else []
+    download = ["prepare_data.py", "download", *data, *words]
     listed = [word for part in lists for word in (f"--{part}-list", lists[part])]
-    cache = os.path.join(args.data_dir, f"cache_{args.resize}")
-    size, count = found.counts["all"] * args.resize**2, found.counts
+    check = ["prepare_data.py", "check", *data, *listed]
+    marker = os.path.join(args.result_dir, "check.json")
+    checking = plan.READ * sum(count[part] for part in lists) / os.cpu_count()
+    cache = ["prepare_data.py", "cache", *data, "--resize", args.resize]
+    folder, size = os.path.join(data_dir, f"cache_{args.resize}"), count["all"] * args.resize**2
+    caching = plan.READ * count["all"] / os.cpu_count()
+
+    def films():
+        return results.film_facts(data_dir, lists)
+
+    def are_downloaded():
+        return results.downloaded(data_dir, lists, starts)
+
+    def are_cached():
+        return results.cached(data_dir, args.resize)
+
     return [
-        Step(
-            "download",
-            ["prepare_data.py", "download", *data, *words],
-            *(args.data_dir, found.download, None),
-            there=lambda: results.downloaded(args.data_dir, lists, starts),
-        ),
-        Step(
-            "check",
-            ["prepare_data.py", "check", *data, *listed],
-            *(args.result_dir, 0, plan.READ * sum(count[part] for part in lists) / cores),
-            marker=os.path.join(args.result_dir, "check.json"),
-            facts=lambda: results.film_facts(args.data_dir, lists),
-        ),
-        Step(
-            "cache",
-            ["prepare_data.py", "cache", *data, "--resize", args.resize],
-            *(cache, size, plan.READ * count["all"] / cores),
-            there=lambda: results.cached(args.data_dir, args.resize),
-        ),
+        Step("download", download, data_dir, found.download, None, there=are_downloaded),
+        Step("check", check, args.result_dir, 0, checking, marker=marker, facts=films),
+        Step("cache", cache, folder, size, caching, there=are_cached),
     ]
+
+
+def convert(args, places):
+    """Return the step that converts the published checkpoint."""
+    words = ["convert_torch_weights.py", places.checkpoint, places.converted]
+    marker = os.path.join(args.result_dir, "convert.json")
+    folder, size, seconds = args.weights_dir, WEIGHT_FILE, plan.CONVERT
+
+    def both_files():
+        return results.digests(places.checkpoint, places.converted)
+
+    return Step("convert", words, folder, size, seconds, marker=marker, facts=both_files)
 
 
 def machine_words(args):
@@ -200,48 +186,51 @@ def machine_words(args):
     return [*words, "--resize", args.resize, "--crop-size", args.crop_size]
 
 
-def evaluate(name, weights, folder, args, test_list, counts, on_cpu):
+def evaluate(name, weights, folder, args, places, counts, on_cpu):
     """Return the step that evaluates weights into a folder."""
-    words = [*machine_words(args), "--test-list", test_list, "--crops", args.crops]
+    test_list = places.lists["test"]
+    words = ["eval.py", *machine_words(args), "--test-list", test_list, "--crops", args.crops]
+    words += ["--weights", weights, "--output-dir", folder]
     known = on_cpu and args.crop_size == 224 and args.crops == 10
     seconds = plan.EVALUATE_START + plan.EVALUATE * counts["test"] if known else None
     settings = {"crops": args.crops, "crop_size": args.crop_size, "resize": args.resize}
-    return Step(
-        name,
-        ["eval.py", *words, "--weights", weights, "--output-dir", folder],
-        *(folder, 0.02e9, seconds),
-        there=lambda: results.evaluated(folder, weights, test_list, settings),
-    )
+
+    def is_there():
+        return results.evaluated(folder, weights, test_list, settings)
+
+    return Step(name, words, folder, 0.02e9, seconds, there=is_there)
 
 
-def train(args, lists, counts, on_cpu):
+def train(args, places, counts, on_cpu):
     """Return the step that trains."""
-    words = [*machine_words(args), "--train-list", lists["train"], "--val-list", lists["val"]]
-    words += ["--pretrained", args.pretrained, "--epochs", args.epochs]
+    lists, save_dir = places.lists, args.save_dir
+    words = ["train.py", *machine_words(args)]
+    words += ["--train-list", lists["train"], "--val-list", lists["val"]]
+    words += ["--pretrained", args.pretrained, "--epochs", args.epochs, "--save-dir", save_dir]
+    words += ["--save-steps", 100, "--resume"]  # on a CPU an epoch takes hours
     seconds = args.epochs * (plan.TRAIN * counts["train"] + plan.VALIDATE * counts["val"])
+    known = seconds if on_cpu and args.crop_size == 224 else None
+    size = 6 * WEIGHT_FILE  # checkpoints of three epochs, one within, one being written; the best
     settings = {key: getattr(args, key) for key in ("batch_size", "resize", "crop_size")}
-    start = args.pretrained, args.epochs
-    # 6: three epochs' checkpoints, one within an epoch, one being written; the best weights.
-    size = 6 * WEIGHT_FILE
-    return Step(
-        "train",
-        # Every 100 steps: on a CPU an epoch takes hours.
-        ["train.py", *words, "--save-dir", args.save_dir, "--save-steps", 100, "--resume"],
-        *(args.save_dir, size, seconds if on_cpu and args.crop_size == 224 else None),
-        there=lambda: results.trained(args.save_dir, lists, *start, settings),
-    )
+
+    def is_over():
+        return results.trained(save_dir, lists, args.pretrained, args.epochs, settings)
+
+    return Step("train", words, save_dir, size, known, there=is_over)
 
 
 def compare(args, places, counts):
     """Return the step that compares both evaluations."""
-    both = [os.path.join(folder, "predictions.csv") for folder in (places.own, places.published)]
-    words = ["--data-dir", args.data_dir, "--test-list", places.lists["test"], "--compare", *both]
-    return Step(
-        "compare",
-        ["eval.py", *words, "--output-dir", args.result_dir],
-        *(args.result_dir, 0, 5 + plan.COMPARE * counts["test"]),
-        there=lambda: results.compared(args.result_dir, *both, places.lists["test"]),
-    )
+    test_list, folder = places.lists["test"], args.result_dir
+    own, published = (os.path.join(p, "predictions.csv") for p in (places.own, places.published))
+    words = ["eval.py", "--data-dir", args.data_dir, "--test-list", test_list]
+    words += ["--compare", own, published, "--output-dir", folder]
+    seconds = 5 + plan.COMPARE * counts["test"]
+
+    def is_there():
+        return results.compared(folder, own, published, test_list)
+
+    return Step("compare", words, folder, 0, seconds, there=is_there)
 
 
 def obstacles(steps, checkpoint):

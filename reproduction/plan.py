@@ -56,6 +56,17 @@ class Step(NamedTuple):
         return facts is not None and read_json(self.marker).get("sha256") == facts
 
 
+class Places(NamedTuple):
+    """Files that steps pass on to one another."""
+
+    lists: dict  # of "train", "val" and "test"
+    checkpoint: str
+    converted: str
+    best: str
+    published: str  # folders
+    own: str
+
+
 class Found(NamedTuple):
     """What is there before the first step.
 

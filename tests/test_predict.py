@@ -11,12 +11,17 @@ import pytest
 from helpers.film_files import PERSON, dicom
 from helpers.folders import tree
 from helpers.pages import requests_of, served
-from helpers.places import SHARED
+from helpers.places import ROOT, SHARED
 from helpers.processes import wait_for
 from PIL import Image
 
 from evaluation.predictions_csv import read_predictions, write_predictions
+from films.film_pixels import Reading
 from films.label_lists import CLASS_NAMES, read_label_list
+from inference.activation_maps import TenCropMaps
+from inference.engine import load_network
+from serving import server as serving_server
+from serving.server import Page
 
 pytestmark = pytest.mark.slow
 
@@ -187,6 +192,26 @@ def test_real_films_are_predicted_as_expected(shared, script, reference_weights,
     for name, row in zip(names, probs, strict=False):
         assert np.abs(row - np.array(expected["sample", name], float)).max() <= 1e-5
     assert len(list(tmp_path.glob("*.png"))) == 3
+
+
+def test_the_page_shows_what_predict_prints_of_a_film(predicted_on_cpu, random_weights):
+    """Without a browser, by Streamlit's own test of an app."""
+    testing = pytest.importorskip("streamlit.testing.v1")
+    films, expected = predicted_on_cpu
+    network = load_network(str(random_weights), 128)
+    page = Page(TenCropMaps(network, 128), 128, 144, Reading(), None, None, None)
+    serving_server.served[:] = [page]
+    app = testing.AppTest.from_file(str(ROOT / "serving" / "streamlit_page.py"), 120).run()
+    (upload,) = app.get("file_uploader")
+    if not hasattr(upload, "set_value"):
+        pytest.skip("this Streamlit's test cannot upload")
+    upload.set_value((films[0].name, films[0].read_bytes(), "image/png")).run()
+    assert not app.exception and not app.error
+    rows = [line.split(" | ") for line in app.markdown[-1].value.splitlines()[2:]]
+    shown = {name.strip("| "): prob.strip(" |") for name, prob in rows}
+    for name, prob in zip(CLASS_NAMES, expected[0], strict=True):
+        assert float(shown[name]) == pytest.approx(float(prob), abs=6e-5)  # four digits
+    assert app.selectbox[0].options[0] == CLASS_NAMES[int(expected[0].argmax())]
 
 
 def test_the_page(browser, films, random_weights, reference, tmp_path):

@@ -147,13 +147,13 @@ def replace_page(source, target):
         raise
 
 
-def write_site(folder, network, weights, digest, crop_size, resize, known):
+def write_site(folder, onnx_file, network, crop_size, resize, known):
     """Write the page, ready to be served.
 
     Args:
         folder: to make.
-        network: ONNX file, whose crops are uint8 `[N, 1, size, size]`; it is moved.
-        weights, digest: name of the weights that it has, and their SHA-256.
+        onnx_file: whose crops are uint8 `[N, 1, size, size]`; it is moved.
+        network: dict with the name of its "weights" and their "sha256".
         crop_size, resize: pixels.
         known: a `Known`.
 
@@ -166,7 +166,7 @@ def write_site(folder, network, weights, digest, crop_size, resize, known):
     packages = os.path.join(folder, "packages")
     fetch_packages(packages)
     large = {
-        "model": (network, "network.onnx"),
+        "model": (onnx_file, "network.onnx"),
         "runtime": _in(packages, "onnxruntime-web/dist/ort-wasm-simd-threaded.wasm"),
         "jpeg": _in(packages, "jsquash-jpeg/codec/dec/mozjpeg_dec.wasm"),
     }
@@ -176,7 +176,7 @@ def write_site(folder, network, weights, digest, crop_size, resize, known):
         "crop_size": crop_size,
         "resize": resize,
         "has_maps": too_coarse(crop_size) is None,
-        "network": {"weights": weights, "sha256": digest},
+        "network": network,
         "files": {key: _named_by_content(folder, *place) for key, place in large.items()},
         "thresholds": known.thresholds,
         "reference": known.reference,
