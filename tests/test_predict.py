@@ -201,7 +201,8 @@ def test_the_page_shows_what_predict_prints_of_a_film(predicted_on_cpu, random_w
     network = load_network(str(random_weights), 128)
     page = Page(TenCropMaps(network, 128), 128, 144, Reading(), None, None, None)
     serving_server.served[:] = [page]
-    app = testing.AppTest.from_file(str(ROOT / "serving" / "streamlit_page.py"), 120).run()
+    path = str(ROOT / "serving" / "streamlit_page.py")
+    app = testing.AppTest.from_file(path, default_timeout=120).run()
     (upload,) = app.get("file_uploader")
     if not hasattr(upload, "set_value"):
         pytest.skip("this Streamlit's test cannot upload")
