@@ -156,7 +156,7 @@ FIXED = (
 
 
 def main(args):
-    command_line.check_sizes(args)
+    command_line.check_sizes(args.resize, args.crop_size)
     device = set_device(args.device, args.autotune)
     if args.amp != "off" and device == "cpu":
         raise UserError(f"--amp {args.amp}: Paddle has half precision on GPUs alone; use off")
@@ -249,8 +249,8 @@ def main(args):
 
 def load_data(args):
     """Return the training films and the loaders of training and validation batches."""
-    args.train_list = args.train_list or command_line.label_list(args, "train")
-    args.val_list = args.val_list or command_line.label_list(args, "val")
+    args.train_list = args.train_list or command_line.label_list(args.data_dir, args.split, "train")
+    args.val_list = args.val_list or command_line.label_list(args.data_dir, args.split, "val")
     options = {"resize": args.resize, "reading": Reading(args.window, args.any_modality)}
     crop = RandomCropFlip(args.crop_size)
     train_set = ChestXray14(args.data_dir, args.train_list, crop, seed=args.seed, **options)

@@ -72,13 +72,24 @@ def read_film(path, resize=256, name=None, reading=AS_STORED):
             f"{name}: want a complete PNG, JPEG or TIFF film, got a file that does not decode "
             f"({first_line(error)}); download it again"
         ) from None
+    return np.asarray(_resized(grey, resize))[np.newaxis]  # [H, W] -> [1, H, W]
+
+
+def read_both_sizes(path, resize, name=None, reading=AS_STORED):
+    """Decode a film once; return what `read_film` returns of it resized, and as it is."""
+    whole = read_film(path, None, name, reading)
+    return np.asarray(_resized(Image.fromarray(whole[0]), resize))[np.newaxis], whole
+
+
+def _resized(grey, resize):
+    """Return a PIL.Image whose short side has `resize` pixels; None: as it is."""
     width, height = grey.size
     short, long = min(grey.size), max(grey.size)
-    if resize and short != resize:
-        # torchvision's Resize: the long side is cut, not rounded, to a whole number.
-        long = int(resize * long / short)
-        grey = grey.resize((resize, long) if width <= height else (long, resize), Image.BILINEAR)
-    return np.asarray(grey)[np.newaxis]  # [H, W] -> [1, H, W]
+    if not resize or short == resize:
+        return grey
+    # torchvision's Resize: the long side is cut, not rounded, to a whole number.
+    long = int(resize * long / short)
+    return grey.resize((resize, long) if width <= height else (long, resize), Image.BILINEAR)
 
 
 def read_grey(file, name, reading):

@@ -13,17 +13,10 @@ from films.film_pixels import AS_STORED, read_film
 from films.label_lists import CLASS_NAMES, films_shared, read_labels
 from public_data.demographics import demographics, demographics_rows
 from public_data.nih_tables import entry_of, read_data_entry
-from public_data.sources import LABELS
+from public_data.sources import LABELS, REFERENCE
 from runtime.files import UserError, sha256
 from runtime.progress import progress_bar
 
-# The reference project's lists: films, patients, and films on which Data_Entry_2017_v2020.csv
-# adds a finding to the labels of 2017.
-REFERENCE = {
-    "train": (78_468, 21_528, 127),
-    "val": (11_219, 3_090, 18),
-    "test": (22_433, 6_187, 36),
-}
 # SHA-256 of the sorted names of NIH's own split, with newlines between.
 OFFICIAL = {
     "train_val": "61fbe896321c1c1c8b75f3e4f3a08e4fef6486d95ef8a667c31d4d60dca6cb81",

@@ -19,7 +19,7 @@ from films.dicom import apply_window
 from films.film_cache import write_cache
 from films.film_loader import film_pool, in_order
 from films.film_paths import films_below
-from films.film_pixels import AS_STORED, Reading, read_film
+from films.film_pixels import AS_STORED, Reading, read_both_sizes, read_film
 from films.plausibility import doubt
 from inference.activation_maps import caption_height
 from public_data.folder_check import sorted_films
@@ -328,7 +328,9 @@ def test_boxes_are_the_regions_of_each_level_in_pixels_of_the_film(tmp_path):
     activation = np.zeros((64, 64), np.float32)
     activation[16:32, 8:24] = 1
     maps = {"Mass": (0.5, activation)}
-    job = (str(tmp_path), "film.dcm", str(tmp_path / "film.dcm"), AS_STORED, maps)
+    film, whole = read_both_sizes(str(tmp_path / "film.dcm"), 64)
+    np.testing.assert_array_equal(film, read_film(str(tmp_path / "film.dcm"), 64))
+    job = (str(tmp_path), "film.dcm", whole[0], maps)
     boxes = draw_pictures(job)
     # Twice the map's pixels. Between 0 and 1 the values are 0.25 and 0.75: 64 and 191 of 255.
     assert [box[2:] for box in boxes] == [(60, 15, 31, 34, 34), (180, 16, 32, 32, 32)]
