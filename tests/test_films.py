@@ -15,7 +15,7 @@ from PIL import Image
 
 from dataset import ChestXray14
 from evaluation.predicted_folder import check_picture_names, draw_pictures, picture_name, unfinished
-from films.dicom import apply_window
+from films.grey_values import apply_window
 from films.film_cache import write_cache
 from films.film_loader import film_pool, in_order
 from films.film_paths import films_below
@@ -147,7 +147,7 @@ REFUSED = {
     "width": (lambda: dicom(grey(), WindowCenter=1, WindowWidth=0), "give --window"),
     "function": (
         lambda: dicom(grey(), WindowCenter=128, WindowWidth=256, VOILUTFunction="SQUARE"),
-        "a function that DICOM has, got another; give --window",
+        "want a window function that DICOM has, got another; give --window",
     ),
     "slope": (lambda: dicom(grey(), RescaleSlope=0, RescaleIntercept=0), "give --window"),
     "PDF": (lambda: b"%PDF-1.7" + bytes(500), "does not decode as any"),
