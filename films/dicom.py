@@ -34,8 +34,7 @@ ELEMENTS = (
 )
 DEFLATED = "1.2.840.10008.1.2.1.99"
 DEFLATED_LIMIT = 1 << 29  # bytes: twice what a film of 10,000 x 10,000 pixels of 16 bits takes
-# Of elements that a file without preamble may begin with: groups 2 and 8, little endian.
-FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
+# Of what a file without preamble may begin with.
 FIRST_TYPES = (b"UL", b"OB", b"UI", b"CS", b"SH", b"DA", b"TM", b"DT", b"LO")
 
 
@@ -50,14 +49,15 @@ def is_dicom(file):
 
 
 def _has_no_preamble(start):
-    """Tell whether bytes begin with a short element of group 2 or 8."""
-    if start[128:] == b"DICM" or start[:2] not in FIRST_GROUPS or len(start) < 132:
+    """Tell whether bytes begin with an element of group 2 or 8, as DICOM files do."""
+    little, big = (b"\x02\0", b"\x08\0"), (b"\0\x02", b"\0\x08")
+    if len(start) < 132 or start[:2] not in (*little, *big):
         return False
-    if start[4:6] in FIRST_TYPES:  # explicit
-        return start[3] == 0
-    # Implicit: a length below 256, and another element of that group behind it.
+    if start[4:6] in FIRST_TYPES:
+        return True
+    # Without types: a short length, and another element of the group behind the value.
     length = int.from_bytes(start[4:8], "little")
-    return start[3] == 0 and length <= 120 and start[8 + length :][:2] == start[:2]
+    return start[:2] in little and length <= 120 and start[8 + length :][:2] == start[:2]
 
 
 def read_dicom(file, name, window=None, any_modality=False):

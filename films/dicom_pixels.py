@@ -91,7 +91,7 @@ def pixel_patterns(film, decoder, plugin, name):
         values = _decoded(film, decoder, plugin, name)
     if values.dtype.itemsize == 4:  # a stream says that it has more bits than the file
         values = values.astype(np.uint16)
-    values = values.view(f"u{values.dtype.itemsize}")
+    values = values.view(values.dtype.str.replace("i", "u"))  # big-endian ones stay so
     if film.BitsStored < 8 * values.dtype.itemsize:
         values = values & ((1 << film.BitsStored) - 1)
     return values
