@@ -109,12 +109,17 @@ def _receive(pipe):
     return head, content
 
 
+def _item(stream):
+    """Return a stream as DICOM's encapsulated pixel data, without a pad byte at its end."""
+    tag = b"\xfe\xff\x00\xe0"
+    return tag + bytes(4) + tag + len(stream).to_bytes(4, "little") + stream
+
+
 def main():
     """Answer until the pipe is closed."""
     # Libraries print to file 1; the answers go elsewhere.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    from pydicom.encaps import encapsulate
     from pydicom.pixels import get_decoder
 
     while True:
@@ -126,7 +131,7 @@ def main():
             decoder = get_decoder(job.pop("transfer_syntax"))
             plugin = job.pop("plugin")
             del job["size"]
-            pixels, _ = decoder.as_array(encapsulate([stream]), decoding_plugin=plugin, **job)
+            pixels, _ = decoder.as_array(_item(stream), decoding_plugin=plugin, **job)
             head = {"dtype": pixels.dtype.str, "shape": pixels.shape}
             _send(answers, head, pixels.tobytes())
         except Exception as error:  # of any type: hostile bytes reach all of the plug-ins

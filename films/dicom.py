@@ -97,7 +97,7 @@ def read_dicom(file, name, window=None, any_modality=False):
             _refuse_others(header, name, any_modality)
             decoder, plugin = find_plugin(header, name)
             try:
-                table, values = grey_table(header, window)
+                table, values, full = grey_table(header, window)
             except UserError as error:
                 raise UserError(f"{name}: {error}") from None
             file.seek(0)
@@ -117,7 +117,7 @@ def read_dicom(file, name, window=None, any_modality=False):
     words = decoder_words(film, plugin)
     if film.SamplesPerPixel == 3:
         return _of_equal_channels(patterns, film.BitsStored, name), None, words
-    return look_up(table, patterns), _span(patterns, values), words
+    return look_up(table, patterns), _span(patterns, values, full, film.PixelRepresentation), words
 
 
 def _has_pydicom():
@@ -204,13 +204,12 @@ def _of_equal_channels(patterns, bits, name):
     return look_up(eight_bits(np.arange(2**bits) / (2**bits - 1)), red)
 
 
-def _span(patterns, values):
+def _span(patterns, values, full, is_signed):
     """Return lowest and highest value that a film has, and that it could have."""
-    if values is None or len(values) <= 256:
+    if full is None or len(values) <= 256:
         return None
-    is_signed = values[0] != values.min() and values[0] != values.max()
     if is_signed:  # the patterns of negative values come last
         patterns = patterns ^ (len(values) // 2)
         values = np.roll(values, len(values) // 2)
     ends = values[patterns.min()], values[patterns.max()]
-    return (*map(float, sorted(ends)), float(values.min()), float(values.max()))
+    return (*map(float, sorted(ends)), *map(float, full))

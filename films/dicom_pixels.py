@@ -157,8 +157,8 @@ def mended(stream):
     - The scan header of a sequential JPEG must have 0, 63, 0 (ITU-T T.81, table B.3); 12-bit ones
       are written that have another end of the spectrum, and pylibjpeg-libjpeg refuses them.
     """
-    if stream.endswith(b"\xff\xd9\x00"):
-        stream = stream[:-1]
+    if stream.rstrip(b"\0").endswith(b"\xff\xd9"):
+        stream = stream.rstrip(b"\0")
     marker, start = None, 0
     for found, at in _segments(stream):
         if found in (0xC0, 0xC1):

@@ -153,30 +153,25 @@ def in_order(pool, function, jobs, ahead):
         ahead: how many are begun before the first result is taken.
 
     Yields:
-        What the function returned, or the UserError that it raised, in the jobs' order.
-
-    Raises:
-        UserError: a process was killed.
+        For each job, in their order, a function that returns its result or raises its UserError.
     """
-
-    def outcome(future):
-        try:
-            return future.result()
-        except UserError as error:
-            return error
-        except concurrent.futures.process.BrokenProcessPool:
-            raise UserError(
-                "--num-workers: want processes that read films, got one that was killed, perhaps "
-                "for the memory that it took; give fewer, or 0"
-            ) from None
-
     waiting = collections.deque()
     for job in jobs:
         waiting.append(pool.submit(function, job))
         if len(waiting) > ahead:
-            yield outcome(waiting.popleft())
+            yield functools.partial(_result, waiting.popleft())
     while waiting:
-        yield outcome(waiting.popleft())
+        yield functools.partial(_result, waiting.popleft())
+
+
+def _result(future):
+    try:
+        return future.result()
+    except concurrent.futures.process.BrokenProcessPool:
+        raise UserError(
+            "--num-workers: want processes that read films, got one that was killed, perhaps "
+            "for the memory that it took; give fewer, or 0"
+        ) from None
 
 
 def _begin_worker(parent, worker):

@@ -58,8 +58,9 @@ def grey_table(header, window=None):
     Returns:
         table: uint8 `[2 ** Bits Stored]`, in the order of unsigned numbers: the patterns of
             negative values come last.
-        values: what the patterns stand for after rescaling, numbers `[2 ** Bits Stored]`, where
-            neither a window nor a VOI LUT said which of them matter; else None.
+        values: what the patterns stand for after rescaling, numbers `[2 ** Bits Stored]`.
+        full: lowest and highest value that there could be, where neither a window nor a VOI LUT
+            said which of them matter; else None.
 
     Raises:
         UserError: a window or a LUT is none that DICOM has; without the name of the film.
@@ -74,7 +75,7 @@ def grey_table(header, window=None):
         raise UserError("want grey values that differ, got others; give --window")
     table = eight_bits(1 - shares if header.PhotometricInterpretation == "MONOCHROME1" else shares)
     table[_padding(stored, header)] = 0  # background, whatever it would look like
-    return table, None if is_chosen else values
+    return table, values, None if is_chosen else _full_range(values, rules)
 
 
 def _rules(header):
@@ -82,30 +83,58 @@ def _rules(header):
 
     An enhanced object keeps them there. Empty sequences and LUTs without data are left out.
     """
-    rules = {"is_little_endian": header.original_encoding[1] is not False}
+    order = "<u2" if header.original_encoding[1] is not False else ">u2"
     groups = [
         *(header.get("PerFrameFunctionalGroupsSequence") or [])[:1],
         *(header.get("SharedFunctionalGroupsSequence") or [])[:1],
     ]
+    places = [header, *groups]
     for group in groups:
         for name in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
-            groups = [*groups, *(group.get(name) or [])[:1]]
-    for place in (header, *groups):
+            places += (group.get(name) or [])[:1]
+    rules = {}
+    for place in places:
         for name in ELEMENTS:
             value = place.get(name)
-            if name.endswith("Sequence"):  # the first LUT that is one
-                value = next((lut for lut in value or [] if "LUTDescriptor" in lut), None)
-                value = value if value and value.get("LUTData") is not None else None
-            if value not in (None, ""):
+            if name.endswith("Sequence"):
+                luts = (_read_lut(item, order) for item in value or [])
+                value = next((lut for lut in luts if lut), None)
+            if value is not None and value != "":
                 rules.setdefault(name, value)
     return rules
+
+
+def _read_lut(item, order):
+    """Return the first value that a LUT maps, 16 bits, its entries, int64 `[N]`, and their bits.
+
+    Entries of up to 8 bits may lie in a byte each, two in a word, the first in the lower half: the
+    length tells. Otherwise the data decide how many entries there are, not the descriptor.
+
+    Returns:
+        None for an item without a LUT, or with one entry, which says nothing.
+    """
+    data, descriptor = item.get("LUTData"), np.ravel(item.get("LUTDescriptor"))
+    if data is None or len(descriptor) != 3:
+        return None
+    if isinstance(data, bytes):
+        data = np.frombuffer(data[: len(data) // 2 * 2], order)
+    entries = np.ravel(data).astype(np.int64) & 0xFFFF
+    count, first, depth = (int(number) & 0xFFFF for number in descriptor)
+    if depth <= 8 and len(entries) == (count + 1) // 2:
+        entries = np.stack([entries & 0xFF, entries >> 8], 1).ravel()[:count]
+    if len(entries) < 2:
+        return None
+    if depth > 16:
+        raise UserError("want a LUT of 1 to 16 bits, got another; give --window")
+    # Some writers give fewer bits than the entries have.
+    return first, entries, max(depth, int(entries.max()).bit_length())
 
 
 def _modality_values(stored, rules):
     """Return values after the modality LUT or rescaling, numbers `[N]`."""
     if lut := rules.get("ModalityLUTSequence"):
-        first, entries, _ = _read_lut(lut, stored.min() < 0, rules, "modality LUT")
-        return np.take(entries, stored - first, mode="clip")
+        first, entries, _ = lut
+        return np.take(entries, stored - _signed(first, stored.min() < 0), mode="clip")
     if "RescaleSlope" not in rules and "RescaleIntercept" not in rules:
         return stored
     values = stored * _number(rules, "RescaleSlope", 1) + _number(rules, "RescaleIntercept", 0)
@@ -119,12 +148,12 @@ def _shares(values, rules, window):
     if window:
         return apply_window(values, *window), True
     if lut := rules.get("VOILUTSequence"):
-        # Its first value is signed where what goes in can be negative (C.11.2.1.1).
-        first, entries, depth = _read_lut(lut, values.min() < 0, rules, "VOI LUT")
-        rows = np.rint(values).astype(np.int64) - first
+        first, entries, depth = lut
+        # The first value is signed where what goes in can be negative (C.11.2.1.1).
+        rows = np.rint(values).astype(np.int64) - _signed(first, values.min() < 0)
         return np.take(entries, rows, mode="clip") / (2**depth - 1), True
     if "WindowCenter" not in rules or "WindowWidth" not in rules:
-        low, high = values.min(), values.max()
+        low, high = _full_range(values, rules)
         return (values - low) / max(high - low, 1e-9), False
     center, width = _number(rules, "WindowCenter", 0), _number(rules, "WindowWidth", 0)
     function = rules.get("VOILUTFunction", "LINEAR")
@@ -142,6 +171,13 @@ def _shares(values, rules, window):
     return apply_window(values, center, width, function), True
 
 
+def _full_range(values, rules):
+    """Return what is black and white where nothing says so: all that values could be."""
+    if lut := rules.get("ModalityLUTSequence"):
+        return 0, 2 ** lut[2] - 1
+    return values.min(), values.max()
+
+
 def _padding(stored, header):
     """Tell which stored values are Pixel Padding Value, or within its range: bool `[N]`."""
     ends = [header.get("PixelPaddingValue"), header.get("PixelPaddingRangeLimit")]
@@ -149,30 +185,6 @@ def _padding(stored, header):
         return np.zeros(len(stored), bool)
     ends = [_signed(end, stored.min() < 0) for end in ends if isinstance(end, int)]
     return (stored >= min(ends)) & (stored <= max(ends))
-
-
-def _read_lut(lut, is_signed, rules, what):
-    """Return the first value that a LUT maps, its entries, int64 `[N]`, and their bits.
-
-    Entries of up to 8 bits may lie in a byte each, two in a word, the first in the lower half; the
-    length tells. What lies behind the last entry is left out; where entries are missing the last
-    one holds on, as for values beyond the table.
-    """
-    descriptor = np.ravel(lut.LUTDescriptor)
-    data = lut.LUTData
-    if isinstance(data, bytes):
-        order = "<u2" if rules["is_little_endian"] else ">u2"
-        data = np.frombuffer(data[: len(data) // 2 * 2], order)
-    words = np.ravel(data).astype(np.int64) & 0xFFFF
-    if len(descriptor) != 3 or not 1 <= descriptor[2] <= 16 or not len(words):
-        raise UserError(f"want a {what} with values of 1 to 16 bits, got another; give --window")
-    count, first, depth = (int(number) & 0xFFFF for number in descriptor)
-    count = count or 1 << 16
-    if depth <= 8 and len(words) == (count + 1) // 2 < count:
-        words = np.stack([words & 0xFF, words >> 8], 1).ravel()
-    entries = words[:count]
-    # Some writers give fewer bits than the entries have.
-    return _signed(first, is_signed), entries, max(depth, int(entries.max()).bit_length())
 
 
 def _signed(number, is_signed):
