@@ -180,10 +180,8 @@ def main(args):
                     (folder, name, paths[name], reading(args), wanted(rows[n], maps[n], args))
                     for n, name in enumerate(names)
                 ]
-                for found in in_order(pool, draw_pictures, jobs, len(jobs)):
-                    if isinstance(found, UserError):
-                        raise found
-                    boxes += found
+                for drawn in in_order(pool, draw_pictures, jobs, len(jobs)):
+                    boxes += drawn()
             bar.update(len(probs) + len(failed) - bar.n)
         bar.update(len(paths) - bar.n)
         write_tables(folder, probs, boxes, findings, failed)
@@ -206,9 +204,11 @@ def batches(pool, paths, args, failed):
     read = functools.partial(read_film, resize=args.resize, reading=reading(args))
     ahead = 2 * args.batch_size + args.num_workers
     names, films = [], []
-    for name, film in zip(paths, in_order(pool, read, paths.values(), ahead), strict=True):
-        if isinstance(film, UserError):
-            refuse([name], film, args, failed)
+    for name, result in zip(paths, in_order(pool, read, paths.values(), ahead), strict=True):
+        try:
+            film = result()
+        except UserError as error:
+            refuse([name], error, args, failed)
             continue
         if films and (len(films) == args.batch_size or film.shape != films[0].shape):
             yield names, np.stack(films)

@@ -2,12 +2,14 @@
 
 import io
 import os
+import struct
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pytest
-from helpers.film_files import WRAPPED, dicom, grey
+from helpers.film_files import WRAPPED, dicom, grey, picture
 from helpers.places import ROOT
 from PIL import Image
 
@@ -32,6 +34,59 @@ def read(content, reading=AS_STORED):
 @pytest.mark.parametrize("kind", WRAPPED)
 def test_a_film_has_the_same_pixels_in_every_file(kind):
     np.testing.assert_array_equal(read(WRAPPED[kind](grey())), grey())
+
+
+ORIENTED = {
+    # EXIF's orientation: what a viewer does with the stored rows (Exif 2.32, 4.6.5).
+    1: lambda stored: stored,
+    2: lambda stored: stored[:, ::-1],
+    3: lambda stored: stored[::-1, ::-1],
+    4: lambda stored: stored[::-1],
+    5: lambda stored: stored.T,
+    6: lambda stored: np.rot90(stored, -1),  # clockwise
+    7: lambda stored: stored[::-1, ::-1].T,
+    8: lambda stored: np.rot90(stored, 1),
+}
+
+
+@pytest.mark.parametrize("orientation", ORIENTED)
+@pytest.mark.parametrize("kind", ["PNG", "PNG of 16 bits", "JPEG", "TIFF", "TIFF of 16 bits"])
+def test_films_are_turned_as_their_exif_orientation_says(orientation, kind):
+    stored = np.ascontiguousarray(grey()[:, :48])
+    if kind == "JPEG":  # even squares of 8 pixels stay what they are
+        stored = np.kron(stored[:8, :6] // 16 * 16, np.ones((8, 8), np.uint8))
+    values = stored * np.uint16(257) if "16" in kind else stored
+    if kind.startswith("TIFF"):
+        content = picture(values, "TIFF", tiffinfo={274: orientation})
+    else:
+        exif = Image.Exif()
+        exif[274] = orientation
+        content = picture(values, kind.split()[0], exif=exif)
+    expected = ORIENTED[orientation](stored)
+    difference = np.abs(read(content).astype(int) - expected)
+    assert difference.max() <= (2 if kind == "JPEG" else 0)
+
+
+def test_a_broken_exif_block_says_nothing():
+    for block in (b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", b"\xff" * 40):
+        np.testing.assert_array_equal(read(picture(grey(), "PNG", exif=block)), grey())
+
+
+def test_16_bits_in_each_of_several_channels_are_refused_with_a_window():
+    """Pillow keeps their high bytes only."""
+    rows = grey().astype(">u2") * 257
+    rgb = b"".join(b"\0" + np.stack([row] * 3, -1).tobytes() for row in rows)
+    header = struct.pack(">IIBBBBB", 64, 64, 16, 2, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n"
+    for name, data in ((b"IHDR", header), (b"IDAT", zlib.compress(rgb)), (b"IEND", b"")):
+        content += struct.pack(">I", len(data)) + name + data
+        content += struct.pack(">I", zlib.crc32(name + data))
+    np.testing.assert_array_equal(read(content), grey())
+    with pytest.raises(UserError, match=r"want one channel where --window is given, got RGB of 16"):
+        read(content, Reading([30_000, 20_000]))
+    np.testing.assert_array_equal(
+        read(picture(np.stack([grey()] * 3, -1), "PNG"), Reading([30_000, 20_000])), grey()
+    )
 
 
 @pytest.fixture
@@ -172,13 +227,16 @@ def test_results_come_in_order_and_few_are_begun_ahead(workers):
 
     with film_pool(workers) as pool:
         results = in_order(pool, double, jobs(), 1)
-        assert next(results) == 0 and begun == [0, 1]
-        assert [str(result) for result in results] == ["2", "4", "three", "8"]
+        assert next(results)() == 0 and begun == [0, 1]
+        assert [next(results)(), next(results)()] == [2, 4]
+        with pytest.raises(UserError, match="three"):
+            next(results)()
+        assert [result() for result in results] == [8]
 
 
 def test_a_killed_process_is_one_line():
     with pytest.raises(UserError, match="--num-workers: "), film_pool(1) as pool:
-        list(in_order(pool, double, [4, 5, 6], 9))
+        [result() for result in in_order(pool, double, [4, 5, 6], 9)]
 
 
 def chest(side=256):
