@@ -237,8 +237,8 @@ def wanted(probs, maps, args):
 def show(bar, path, film, probs, known):
     """Print the probabilities of a film, the likeliest first, and what is known of them."""
     bar.clear()
-    if reason := doubt(film):
-        print(f"warning: {path}: {reason}: look at it before its figures", file=sys.stderr)
+    if found := doubt(film):
+        print(f"warning: {path}: {found.text}: look at it before its figures", file=sys.stderr)
     print(path)
     for c in np.argsort(-probs, kind="stable"):
         name = CLASS_NAMES[c]

@@ -74,8 +74,8 @@ def main():
         st.error(f"error: {error}")
         return
 
-    if reason := doubt(film):
-        st.warning(f"{upload.name}: {reason}. Look at it before its figures.")
+    if found := doubt(film):
+        st.warning(f"{upload.name}: {found.text}. Look at it before its figures.")
     order = [CLASS_NAMES[c] for c in np.argsort(-probs, kind="stable")]
     of = dict(zip(CLASS_NAMES, probs, strict=True))
     thresholds = read_thresholds(args.thresholds) if args.thresholds else None
