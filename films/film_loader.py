@@ -15,6 +15,7 @@ import numpy as np
 import paddle
 
 from films.film_notes import FilmNotes
+from runtime.devices import is_first_rank
 from runtime.environment import ranks_here
 from runtime.files import UserError
 
@@ -97,7 +98,8 @@ class FilmLoader(paddle.io.DataLoader):
                 self.notes.merge(FilmNotes(**json.loads(_text(batch.pop().numpy()))))
             yield batch
         self._films.is_noting, self._films.notes = False, self.notes
-        self.notes.warn()
+        if is_first_rank():
+            self.notes.warn()
 
     def _start(self):
         """Start reading, in worker processes if there are any; return an iterator of batches."""

@@ -332,3 +332,30 @@ def test_a_decoder_that_dies_costs_one_film(fatal, workers):
     assert "Traceback" not in result.stderr
     assert [line[: len(died)] for line in lines] == 2 * [shape, died, shape]
     assert "(exit status 86); export it uncompressed" in lines[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_decoder_that_dies_is_one_line_of_each_command(
+    fatal, workers, script, random_weights, tmp_path
+):
+    folder, environment = fatal
+    small = ["--resize", 72, "--num-workers", workers]
+    words = [*small, "--crop-size", 64, "--weights", random_weights]
+    died = "b.dcm: want a film that gdcm decodes, got one that ended its process (exit status 86)"
+    predicted = [*words, "--top", 0, "--output-dir", tmp_path / "out"]
+    result = script("predict.py", folder, "--keep-going", *predicted, env=environment)
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert died in (tmp_path / "out" / "failed.csv").read_text()
+    assert len((tmp_path / "out" / "predictions.csv").read_text().splitlines()) == 3
+    (folder / "labels").mkdir()
+    lines = "\n".join(f"{name} {'0 ' * 13}1" for name in ("a.dcm", "b.dcm", "c.dcm"))
+    (folder / "labels" / "test_list.txt").write_text(lines)
+    for command in (
+        ["predict.py", folder, *predicted],
+        ["eval.py", "--data-dir", folder, *words],
+        ["prepare_data.py", "cache", "--data-dir", folder, "--num-workers", max(workers, 1)],
+    ):
+        result = script(*command, env=environment)
+        (line,) = [x for x in result.stderr.splitlines() if x.startswith("error: ")]
+        assert result.returncode == 2 and died in line and "Traceback" not in result.stderr
