@@ -112,10 +112,10 @@ from evaluation.reference_values import (
 )
 from evaluation.significance import FEW
 from films.film_loader import film_pool, in_order
+from films.film_notes import FilmNotes
 from films.film_paths import films_below
-from films.film_pixels import Reading, read_film
+from films.film_pixels import Reading, read_film_with_facts
 from films.label_lists import CLASS_NAMES
-from films.plausibility import doubt
 from inference.activation_maps import TenCropMaps, look
 from inference.engine import load_network
 from model import TenCrop
@@ -149,21 +149,21 @@ def main(args):
     network = load_network(args.weights, args.crop_size)
     layer = (TenCropMaps if draws else TenCrop)(network, args.crop_size)
     layer.eval()
-    probs, boxes, findings, failed = {}, [], [], {}
+    probs, boxes, findings, failed, notes = {}, [], [], {}, FilmNotes()
     with (
         unfinished(args.output_dir) as folder,
         film_pool(args.num_workers) as pool,
         progress_bar(total=len(paths), unit="film") as bar,
     ):
-        for names, films in batches(pool, paths, args, failed):
+        for names, films in batches(pool, paths, args, failed, notes):
             try:
                 rows, maps = look(layer, films)
             except UserError as error:
                 refuse(names, error, args, failed)
                 continue
-            for name, film, row in zip(names, films, rows, strict=True):
+            for name, row in zip(names, rows, strict=True):
                 known = meanings(row, thresholds, values)
-                show(bar, paths[name], film, row, known)
+                show(bar, paths[name], notes.doubts.get(name), row, known)
                 probs[name] = row
                 if values:
                     findings += finding_rows(name, row, known)
@@ -188,6 +188,8 @@ def main(args):
     table = os.path.join(args.output_dir, "predictions.csv")
     beside = ", and pictures beside it" if boxes else ""
     print(f"wrote {table}{beside}; not for clinical use", file=sys.stderr)
+    for decoder, count in notes.decoders.items():
+        print(f"note: {count} films are compressed with loss, {decoder}", file=sys.stderr)
     if failed:
         count = f"{len(failed)} of {len(paths)} films failed"
         print(f"{count}: see {os.path.join(args.output_dir, 'failed.csv')}", file=sys.stderr)
@@ -199,14 +201,14 @@ def reading(args):
     return Reading(args.window, args.any_modality)
 
 
-def batches(pool, paths, args, failed):
+def batches(pool, paths, args, failed, notes):
     """Yield names and films, uint8 `[N, 1, H, W]`; films of one batch have one size."""
-    read = functools.partial(read_film, resize=args.resize, reading=reading(args))
+    read = functools.partial(read_film_with_facts, resize=args.resize, reading=reading(args))
     ahead = 2 * args.batch_size + args.num_workers
     names, films = [], []
     for name, result in zip(paths, in_order(pool, read, paths.values(), ahead), strict=True):
         try:
-            film = result()
+            film, facts = result()
         except UserError as error:
             refuse([name], error, args, failed)
             continue
@@ -215,6 +217,7 @@ def batches(pool, paths, args, failed):
             names, films = [], []
         names.append(name)
         films.append(film)
+        notes.add(name, film, facts)
     if films:
         yield names, np.stack(films)
 
@@ -234,10 +237,10 @@ def wanted(probs, maps, args):
     return {name: (probs[c], maps[c]) for name in shown for c in [CLASS_NAMES.index(name)]}
 
 
-def show(bar, path, film, probs, known):
-    """Print the probabilities of a film, the likeliest first, and what is known of them."""
+def show(bar, path, found, probs, known):
+    """Print what is doubted of a film, and its probabilities, the likeliest first, and meanings."""
     bar.clear()
-    if found := doubt(film):
+    if found:
         print(f"warning: {path}: {found.text}: look at it before its figures", file=sys.stderr)
     print(path)
     for c in np.argsort(-probs, kind="stable"):

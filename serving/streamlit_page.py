@@ -20,7 +20,7 @@ from evaluation.reference_values import (
     read_thresholds,
     why_other,
 )
-from films.film_pixels import Reading, read_film
+from films.film_pixels import Reading, read_film, read_film_with_facts
 from films.label_lists import CLASS_NAMES
 from films.plausibility import doubt
 from inference.activation_maps import TenCropMaps, heat_map, look
@@ -66,7 +66,8 @@ def main():
     content = upload.getvalue()
     try:
         reading = Reading(args.window, args.any_modality)
-        film = read_film(io.BytesIO(content), args.resize, upload.name, reading)
+        source = io.BytesIO(content)
+        film, facts = read_film_with_facts(source, args.resize, upload.name, reading)
         whole = read_film(io.BytesIO(content), None, upload.name, reading)[0]
         with lock:
             (probs,), maps = look(layer, film[np.newaxis])
@@ -74,7 +75,7 @@ def main():
         st.error(f"error: {error}")
         return
 
-    if found := doubt(film):
+    if found := doubt(film, facts.span):
         st.warning(f"{upload.name}: {found.text}. Look at it before its figures.")
     order = [CLASS_NAMES[c] for c in np.argsort(-probs, kind="stable")]
     of = dict(zip(CLASS_NAMES, probs, strict=True))
