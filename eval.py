@@ -312,12 +312,15 @@ def run_network(args):
     network = layer if on_cpu else network
     ten_crop = KeepingTenCrop(layer, args.crop_size) if keeps else TenCrop(layer, args.crop_size)
     probs = predict(ten_crop, films, args)
+    if films.notes.doubts and args.output_dir:
+        films.notes.write(os.path.join(args.output_dir, "doubted_films.csv"))
     source = {
         "weights": file_facts(args.weights),
         "crops": args.crops,
         "crop_size": args.crop_size,
         "resize": args.resize,
         "window": args.window,
+        **films.notes.as_figures(),
         "precision": precision,
         "device": device,
         "engine": engine,

@@ -98,10 +98,10 @@ from evaluation.reference_values import (
 )
 from evaluation.significance import FEW
 from films.film_loader import film_pool, in_order
+from films.film_notes import FilmNotes
 from films.film_paths import films_below
-from films.film_pixels import Reading, read_both_sizes, read_film
+from films.film_pixels import Reading, read_both_sizes, read_film_with_facts
 from films.label_lists import CLASS_NAMES
-from films.plausibility import doubt
 from inference.activation_maps import TenCropMaps, look
 from inference.engine import load_network
 from model import TenCrop
@@ -167,18 +167,21 @@ def load_layer(args, draws):
 
 def predict_films(args, paths, reading, layer, draws, thresholds, values):
     """Predict films, print and write what is found; return dict from film to what is wrong."""
-    probs, boxes, findings, failed = {}, [], [], {}
+    probs, boxes, findings, failed, notes = {}, [], [], {}, FilmNotes()
     with (
         unfinished(args.output_dir) as folder,
         film_pool(args.num_workers) as pool,
         progress_bar(total=len(paths), unit="film") as bar,
     ):
-        for names, films, wholes in batches(pool, paths, args, reading, draws, failed):
-            rows, maps = look(layer, films)
-            for name, film, row in zip(names, films, rows, strict=True):
+        for names, films, wholes in batches(pool, paths, args, reading, draws, failed, notes):
+            try:
+                rows, maps = look(layer, films)
+            except UserError as error:
+                refuse(names, error, args, failed)
+                continue
+            for name, row in zip(names, rows, strict=True):
                 known = meanings(row, thresholds, values)
-                bar.clear()
-                show(paths[name], film, row, known)
+                show(bar, paths[name], notes.doubts.get(name), row, known)
                 probs[name] = row
                 findings += finding_rows(name, row, known) if values else []
             if draws and maps is None:
@@ -188,38 +191,37 @@ def predict_films(args, paths, reading, layer, draws, thresholds, values):
                     (folder, name, whole[0], wanted(row, map_of, args))
                     for name, whole, row, map_of in zip(names, wholes, rows, maps, strict=True)
                 ]
-                for found in in_order(pool, draw_pictures, jobs, len(jobs)):
-                    if isinstance(found, UserError):
-                        raise found
-                    boxes += found
+                for drawn in in_order(pool, draw_pictures, jobs, len(jobs)):
+                    boxes += drawn()
             bar.update(len(probs) + len(failed) - bar.n)
         bar.update(len(paths) - bar.n)
         write_tables(folder, probs, boxes, findings, failed)
     table = os.path.join(args.output_dir, "predictions.csv")
     beside = ", and pictures beside it" if boxes else ""
     print(f"wrote {table}{beside}; not for clinical use", file=sys.stderr)
+    for decoder, count in notes.decoders.items():
+        print(f"note: {count} films are compressed with loss, {decoder}", file=sys.stderr)
     return failed
 
 
-def batches(pool, paths, args, reading, draws, failed):
+def batches(pool, paths, args, reading, draws, failed, notes):
     """Yield lists of names, films resized, uint8 `[N, 1, H, W]` of one size, and a list of them as
-    they are; note in `failed` those that cannot be read, or raise it without --keep-going."""
-    read = read_both_sizes if draws else read_film
+    they are; note doubts in `notes`, and in `failed` what cannot be read."""
+    read = read_both_sizes if draws else read_film_with_facts
     read = functools.partial(read, resize=args.resize, reading=reading)
     ahead = 2 * args.batch_size + args.num_workers
     batch = []
-    for name, found in zip(paths, in_order(pool, read, paths.values(), ahead), strict=True):
-        if isinstance(found, UserError):
-            if not args.keep_going:
-                raise found
-            print(f"failed: {found}", file=sys.stderr)
-            failed[name] = str(found)
+    for name, result in zip(paths, in_order(pool, read, paths.values(), ahead), strict=True):
+        try:
+            film, *wholes, facts = result()
+        except UserError as error:
+            refuse([name], error, args, failed)
             continue
-        film, whole = found if draws else (found, None)
         if batch and (len(batch) == args.batch_size or film.shape != batch[0][1].shape):
             yield stacked(batch)
             batch = []
-        batch.append((name, film, whole))
+        batch.append((name, film, wholes[0] if wholes else None))
+        notes.add(name, film, facts)
     if batch:
         yield stacked(batch)
 
@@ -228,6 +230,14 @@ def stacked(batch):
     """Return what `batches` yields of a list of (name, film, film as it is)."""
     names, films, wholes = zip(*batch, strict=True)
     return names, np.stack(films), wholes
+
+
+def refuse(names, error, args, failed):
+    """Raise what is wrong with films or, with --keep-going, note it in `failed`."""
+    if not args.keep_going:
+        raise error
+    print(f"failed: {error}", file=sys.stderr)
+    failed.update(dict.fromkeys(names, str(error)))
 
 
 def say_no_maps(paths, films, crop_size):
@@ -248,10 +258,11 @@ def wanted(probs, maps, args):
     return {CLASS_NAMES[c]: (probs[c], maps[c]) for c in shown}
 
 
-def show(path, film, probs, known):
-    """Print the probabilities of a film, the likeliest first, and what is known of them."""
-    if reason := doubt(film):
-        print(f"warning: {path}: {reason}: look at it before its figures", file=sys.stderr)
+def show(bar, path, found, probs, known):
+    """Print what is doubted of a film, and its probabilities, the likeliest first, and meanings."""
+    bar.clear()
+    if found:
+        print(f"warning: {path}: {found.text}: look at it before its figures", file=sys.stderr)
     print(path)
     for c in np.argsort(-probs, kind="stable"):
         name = CLASS_NAMES[c]

@@ -122,6 +122,7 @@ import paddle
 
 from dataset import CenterCrop, ChestXray14, RandomCropFlip
 from films.film_loader import EpochSampler, FilmLoader
+from films.film_notes import FilmNotes
 from films.film_pixels import Reading
 from films.label_lists import CLASS_NAMES, films_shared
 from kernels import onednn
@@ -236,6 +237,7 @@ def main(args):
         if run.epoch < args.epochs and run.waited < args.patience:
             epochs = args.epochs - run.epoch
             model.fit(train_loader, val_loader, epochs=epochs, verbose=0, callbacks=callbacks)
+        write_doubts(args, train_loader, val_loader)
         print_once(f"done: epoch {run.epoch}, best validation {monitor} {run.best:.4f}")
         is_there = os.path.exists(best)
         weights = best if is_there else f"none; {monitor} was never defined on {args.val_list}"
@@ -278,6 +280,15 @@ def load_data(args):
         for films, sampler in zip((train_set, val_set), samplers, strict=True)
     ]
     return train_set, *loaders
+
+
+def write_doubts(args, *loaders):
+    """Write which films looked doubtful when they were first read, if any did."""
+    notes = FilmNotes()
+    for loader in loaders:
+        notes.merge(loader.notes)
+    if notes.doubts and is_first_rank():
+        notes.write(os.path.join(args.save_dir, "doubted_films.csv"))
 
 
 def start(args, found):

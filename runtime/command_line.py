@@ -225,7 +225,7 @@ def add_reading_arguments(parser):
     parser.add_argument(
         "--any-modality",
         action="store_true",
-        help="read DICOM films that are not of modality CR, DX or SC too",
+        help="read DICOM films that are not of modality CR, DX, RG or SC too",
     )
 
 

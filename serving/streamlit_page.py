@@ -33,15 +33,15 @@ def main():
         return
     try:
         content = io.BytesIO(upload.getvalue())
-        film, whole = read_both_sizes(content, page.resize, upload.name, page.reading)
+        film, whole, facts = read_both_sizes(content, page.resize, upload.name, page.reading)
     except UserError as error:
         st.error(f"error: {error}")
         return
     with one_film:
         (probs,), maps = look(page.layer, film[np.newaxis])
 
-    if reason := doubt(film):
-        st.warning(f"{upload.name}: {reason}. Look at it before its figures.")
+    if found := doubt(film, facts.span):
+        st.warning(f"{upload.name}: {found.text}. Look at it before its figures.")
     order = [CLASS_NAMES[c] for c in np.argsort(-probs, kind="stable")]
     of = dict(zip(CLASS_NAMES, probs, strict=True))
     values = page.values
