@@ -31,7 +31,7 @@ def ranks_here():
     """Return how many processes of a job share this machine, as Paddle's launchers tell them."""
     if "PADDLE_LOCAL_SIZE" in os.environ:
         return int(os.environ["PADDLE_LOCAL_SIZE"])
-    # The older launcher, which `--backend gloo` brings, tells the addresses of all processes alone.
+    # The older launcher, which `--backend gloo` brings, tells only the addresses of all processes.
     own = os.environ.get("PADDLE_CURRENT_ENDPOINT", "").rpartition(":")[0]
     all_ranks = os.environ.get("PADDLE_TRAINER_ENDPOINTS", "").split(",")
     return max(1, [address.rpartition(":")[0] for address in all_ranks].count(own))
@@ -63,7 +63,7 @@ def compute_on_cores():
 if processor_vendor() == "AuthenticAMD":
     os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
 
-# Paddle Inference's OpenVINO engine works on the older program format alone (see cpu_predictor).
+# Paddle Inference's OpenVINO engine works only on the older program format (see cpu_predictor).
 os.environ.setdefault("FLAGS_enable_pir_api", "0")
 
 # On Ampere and later, NVIDIA's libraries compute float32 in TF32 unless told not to.

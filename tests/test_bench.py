@@ -56,14 +56,13 @@ def test_training_in_float64_is_pytorch_s(phantoms, tmp_path):
     assert (tmp_path / "losses.png").stat().st_size and (tmp_path / "losses.svg").stat().st_size
 
 
-def test_a_rehearsal_runs_every_command_and_replaces_its_section_alone(script, tmp_path):
+def test_a_rehearsal_runs_every_command_and_replaces_its_section_alone(script, phantoms, tmp_path):
     films, labels, output = (tmp_path / name for name in ("films", "labels", "results.md"))
     films.mkdir()
     labels.mkdir()
-    rng = np.random.default_rng(0)
-    for n in range(3):
-        Image.fromarray(rng.integers(0, 256, (64, 64), np.uint8)).save(films / f"{n}.png")
-    flags = rng.integers(0, 2, (100, 14))
+    for film in sorted((phantoms / "images").iterdir())[:3]:
+        Image.open(film).resize((64, 64)).save(films / film.name)
+    flags = np.random.default_rng(0).integers(0, 2, (100, 14))
     lines = [f"{n:08d}_000.png {' '.join(map(str, row))}" for n, row in enumerate(flags)]
     parts = {"train": lines[:48], "val": lines[48:60], "test": lines[60:]}
     for part, listed in parts.items():

@@ -218,7 +218,7 @@ def test_who_is_on_the_films_of_a_list(tmp_path, capsys):
     assert found["findings"]["Edema"] == {"films": 2, "labelled": 4}
     show_check(report, as_json=False)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[3] == "films: 0 found, 5 listed, 0 do not decode"
+    assert lines[3] == "films: 0 found, 5 listed, 0 do not decode, 0 look doubtful"
     assert [" ".join(line.split()) for line in lines if "Edema" in line or "sex F" in line] == [
         *("sex F, films 3 (60.0%)", "sex F, patients 1 (33.3%)", "Edema, films 2 (50.0%)")
     ]

@@ -292,7 +292,7 @@ BAD_STATES = {
     "a tensor missing": (lambda s: s.pop("features.norm5.bias"), "densenet121.batch_norm.bias"),
     "the head missing": (
         lambda s: [s.pop("classifier.0.bias"), s.pop("classifier.0.weight")],
-        "densenet121.out.0.weight, got none",
+        "no tensor for densenet121.out.0.weight in it",
     ),
     "the same tensor twice": (
         lambda s: s.update({"module.features.conv0.weight": s["features.conv0.weight"]}),

@@ -213,7 +213,7 @@ def test_the_scripts_take_the_official_lists(forked, fails, phantoms, random_wei
     words += ["--resize", 72, "--crop-size", 64, "--batch-size", 8]
     error = fails("eval.py", *words)
     missing = data / "labels" / "official" / "test_list.txt"
-    assert error.startswith(f"error: {missing}: want a list of the official split")
+    assert error.startswith(f"error: {missing}: no such list of the official split")
     assert error.endswith(f"python prepare_data.py split --data-dir {data}")
     parts = {part: read_label_list(data / "labels" / f"{part}_list.txt")[0] for part in PARTS}
     nih_split(tmp_path / "nih", parts["train"] + parts["val"], parts["test"])

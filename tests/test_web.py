@@ -133,11 +133,51 @@ def big_endian(pixels, stored, vr):
     return target.getvalue()
 
 
-def lut(first, depth, values):
+def lut(first, depth, values, kind="US"):
     item = pydicom.Dataset()
-    item.add_new("LUTDescriptor", "US", [len(values), first, depth])
-    item.add_new("LUTData", "US", list(map(int, values)))
+    item.add_new("LUTDescriptor", kind, [len(values), first, depth])
+    is_packed = isinstance(values, bytes)
+    item.add_new("LUTData", *("OW", values) if is_packed else ("US", list(map(int, values))))
     return pydicom.Sequence([item])
+
+
+def enhanced(group, **elements):
+    """Elements of a functional group, in the sequences of it where they belong."""
+    item, window, rescale = (pydicom.Dataset() for _ in range(3))
+    for name, value in elements.items():
+        setattr(rescale if name.startswith("Rescale") else window, name, value)
+    item.FrameVOILUTSequence = pydicom.Sequence([window])
+    item.PixelValueTransformationSequence = pydicom.Sequence([rescale])
+    return {f"{group}FunctionalGroupsSequence": pydicom.Sequence([item])}
+
+
+def dicom_rules(twelve):
+    """Dict from name to a film for each rule of DICOM PS3.3 that says what values become."""
+    signed = twelve.astype(np.int16) - 2048
+    ramp, window = [13 * n for n in range(5000)], {"WindowCenter": 2000, "WindowWidth": 1001}
+    packed = np.arange(255, -1, -1).astype(np.uint8).tobytes()
+    empty = pydicom.Sequence([pydicom.Dataset()])
+    nothing = {"VOILUTSequence": empty, "ModalityLUTSequence": lut(5, 16, [65535])}
+    padding = {"PixelPaddingValue": 4095, "PixelPaddingRangeLimit": 3500}
+    turned = {"PhotometricInterpretation": "MONOCHROME1"}
+    films = {
+        "first value below 0": (twelve, {"RescaleIntercept": -1024}, lut(65036, 16, ramp)),
+        "first value below 0, SS": (signed, {}, lut(-500, 16, ramp, "SS")),
+        "first value above 32767": (twelve, {"RescaleSlope": 16}, lut(40_000, 16, ramp)),
+        "the same, SS": (twelve, {"RescaleSlope": 16}, lut(40_000 - 65536, 16, ramp, "SS")),
+        "more bits than the depth": (twelve, {}, lut(0, 8, range(4096))),
+        "a byte each": (twelve // 16, {}, lut(0, 8, packed)),
+        "LUTs of nothing": (twelve, nothing | window, None),
+        "padding": (twelve, turned | padding, None),
+        "padding, signed": (signed, turned | {"PixelPaddingValue": -2048}, None),
+        "groups": (twelve, enhanced("Shared", **window, RescaleSlope=2, RescaleIntercept=-9), None),
+        "groups of a frame": (twelve, enhanced("PerFrame", **window), None),
+        "RG": (twelve, {"Modality": "RG"}, None),
+    }
+    return {
+        name: dicom(pixels, BitsStored=12, **elements, **({"VOILUTSequence": voi} if voi else {}))
+        for name, (pixels, elements, voi) in films.items()
+    }
 
 
 def saved(image, kind, **options):
@@ -193,7 +233,7 @@ def films_it_reads():
     for function in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
         window = {"WindowCenter": 1000.5, "WindowWidth": 903, "VOILUTFunction": function}
         films[function] = dicom(twelve, BitsStored=12, RescaleSlope="1.7", **window)
-    return films
+    return films | dicom_rules(twelve)
 
 
 def films_it_refuses():
@@ -559,18 +599,18 @@ def test_what_cannot_be_exported_is_one_line(
     other.write_text(json.dumps(metrics | {"resize": 256}))
     assert "but they are of --resize 256" in fails("export.py", *web, "--metrics", other)
     other.write_text("[]")
-    assert "want a JSON file of eval.py" in fails("export.py", *web, "--metrics", other)
+    assert "not a JSON file of eval.py" in fails("export.py", *web, "--metrics", other)
     for content in ({}, {"weights": "x"}):
         other.write_text(json.dumps(content))
         assert "does not say whose they are" in fails("export.py", *web, "--metrics", other)
     other.write_text(json.dumps(metrics | {"auroc_mean_95_percent": [None, None]}))
-    assert "want a metrics.json of eval.py" in fails("export.py", *web, "--metrics", other)
+    assert "not a metrics.json of eval.py" in fails("export.py", *web, "--metrics", other)
     error = fails("export.py", *web, env={**os.environ, "PATH": str(tmp_path)})
-    assert "want npm, which fetches ONNX Runtime, got none; install Node.js" in error
+    assert "npm, which fetches ONNX Runtime, is not installed; install Node.js" in error
     assert tree(tmp_path / "out") == []
     (tmp_path / "out" / "random-web").mkdir()
     (tmp_path / "out" / "random-web" / "mine.txt").touch()
-    assert "an earlier page alone in it, got mine.txt" in fails("export.py", *web)
+    assert "mine.txt in it was not written by export.py" in fails("export.py", *web)
     result = script("export.py", *words, "--format", "onnx", "--metrics", other)
     assert result.returncode == 2 and "go with --format web" in result.stderr
     assert tree(tmp_path / "out") == ["random-web", "random-web/mine.txt"]

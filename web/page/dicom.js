@@ -4,11 +4,12 @@
 
 import { Inflate } from "./packages/fflate/esm/browser.js";
 import "./packages/dicom-parser/dist/dicomParser.min.js";
-import { checkSides, FilmError, rint } from "./film_error.js";
+import { checkSides, FilmError } from "./film_error.js";
+import { endsOf, greyTable } from "./grey_values.js";
 
 const { parseDicom } = globalThis.dicomParser;
 
-const MODALITIES = ["CR", "DX", "SC"];
+const MODALITIES = ["CR", "DX", "RG", "SC"];
 // The names of others that may be shown; any other text might be a person's.
 const OTHER_MODALITIES = ["CT", "MR", "MG", "US", "XA", "RF", "NM", "PT", "PX", "OT"];
 const UNCOMPRESSED = [
@@ -79,102 +80,25 @@ function refuseOthers(file) {
   if ((file.uint16("x00280102") ?? stored - 1) !== stored - 1) throw new FilmError("highBit");
 }
 
-// What each stored value becomes, Uint8Array [2 ** Bits Stored], and the first of them.
-function greyTable(file, big) {
-  const bits = file.uint16("x00280101");
-  if (file.uint16("x00280103") === undefined) throw new RangeError("no Pixel Representation");
-  const isSigned = file.uint16("x00280103") === 1;
-  const first = isSigned ? -(2 ** (bits - 1)) : 0;
-  const stored = Float64Array.from({ length: 2 ** bits }, (_, n) => first + n);
-  const values = modalityValues(file, stored, isSigned, big);
-  const shares = shownShares(file, values, isSigned, big);
-  if (!shares.every(Number.isFinite)) throw new FilmError("flat");
-  const isTurned = file.string("x00280004") === "MONOCHROME1";
-  const table = Uint8Array.from(shares, (x) => rint(255 * (isTurned ? 1 - x : x)));
-  return { table, first };
-}
-
-// Stored values in the units of the modality (DICOM PS3.3, C.11.1).
-function modalityValues(file, stored, isSigned, big) {
-  const lut = firstItem(file, "x00283000");
-  if (lut) return lookUp(readLut(lut, isSigned, big), stored);
-  const [intercept, slope] = [file.floatString("x00281052"), file.floatString("x00281053")];
-  if (intercept === undefined || slope === undefined) return stored;
-  return stored.map((value) => value * slope + intercept);
-}
-
-// Where values lie between black, 0, and white, 1 (DICOM PS3.3, C.11.2).
-function shownShares(file, values, isSigned, big) {
-  const lutItem = firstItem(file, "x00283010");
-  if (lutItem) {
-    const lut = readLut(lutItem, isSigned, big);
-    const shown = lookUp(lut, values.map(rint));
-    return shown.map((value) => value / (2 ** lut.depth - 1));
-  }
-  const [center, width] = [file.floatString("x00281050"), file.floatString("x00281051")];
-  if (center !== undefined && width !== undefined) {
-    const kind = file.string("x00281056") || "LINEAR";
-    const least = kind === "LINEAR" ? 1 : 1e-6;
-    const isKnown = ["LINEAR", "LINEAR_EXACT", "SIGMOID"].includes(kind);
-    if (!isKnown || !Number.isFinite(center) || !(width >= least) || !Number.isFinite(width)) {
-      throw new FilmError("window");
-    }
-    return values.map((value) => windowShare(value, center, width, kind));
-  }
-  const low = values.reduce((a, b) => Math.min(a, b));
-  const high = values.reduce((a, b) => Math.max(a, b));
-  return values.map((value) => (value - low) / (high - low));
-}
-
-function windowShare(value, center, width, kind) {
-  if (kind === "SIGMOID") {
-    const exponent = (-4 * (value - center)) / width;
-    return 1 / (1 + Math.exp(Math.min(Math.max(exponent, -700), 700)));
-  }
-  if (kind === "LINEAR") [center, width] = [center - 0.5, width - 1];
-  if (width === 0) return value > center ? 1 : 0;
-  return Math.min(Math.max((value - center) / width + 0.5, 0), 1);
-}
-
-function firstItem(file, tag) {
-  const element = file.elements[tag];
-  if (element?.length && !element.items) throw new RangeError("a sequence that cannot be read");
-  return element?.items?.[0]?.dataSet;
-}
-
-// A lookup table: its values, the first value that it maps, and its bits.
-function readLut(item, isSigned, big) {
-  const length = item.uint16("x00283002", 0) || 65536;
-  const { vr } = item.elements.x00283002; // without one, as Pixel Representation says
-  const isFirstSigned = vr ? vr === "SS" : isSigned;
-  const first = isFirstSigned ? item.int16("x00283002", 1) : item.uint16("x00283002", 1);
-  const depth = item.uint16("x00283002", 2);
-  const { dataOffset, length: size } = item.elements.x00283006;
-  const view = new DataView(item.byteArray.buffer, item.byteArray.byteOffset + dataOffset, size);
-  const data = Float64Array.from({ length }, (_, n) => view.getUint16(2 * n, !big));
-  return { data, first, depth };
-}
-
-function lookUp({ data, first }, values) {
-  return values.map((value) => data[Math.min(Math.max(value - first, 0), data.length - 1)]);
-}
-
-function showPixels(file, big, { table, first }) {
+// The pixels through the table, and the span of their values: the lowest and highest that there
+// are and that there could be, where nothing says which of them matter; else null.
+function showPixels(file, big, { table, values, full }) {
   const [height, width] = [file.uint16("x00280010"), file.uint16("x00280011")];
   const { dataOffset, length } = file.elements.x7fe00010;
   const bytesEach = file.uint16("x00280100") / 8;
-  const unused = 32 - file.uint16("x00280101");
-  const isSigned = first < 0;
   const start = file.byteArray.byteOffset + dataOffset;
   if (length < width * height * bytesEach) throw new RangeError("truncated");
   const view = new DataView(file.byteArray.buffer, start, length);
   const isSwapped = big && bytesEach === 1 && file.elements.x7fe00010.vr === "OW";
+  const used = table.length - 1; // the bits above Bits Stored are no part of the value
   const grey = new Uint8Array(width * height);
+  const isThere = new Uint8Array(table.length);
   for (let n = 0; n < grey.length; n++) {
     const raw = bytesEach === 2 ? view.getUint16(2 * n, !big) : view.getUint8(isSwapped ? n ^ 1 : n);
-    // The bits above Bits Stored are no part of the value.
-    const value = isSigned ? (raw << unused) >> unused : (raw << unused) >>> unused;
-    grey[n] = table[value - first];
+    isThere[raw & used] = 1;
+    grey[n] = table[raw & used];
   }
-  return { width, height, grey };
+  if (!full || table.length <= 256) return { width, height, grey, span: null };
+  const span = [...endsOf(values.filter((_, n) => isThere[n])), ...full];
+  return { width, height, grey, span };
 }
