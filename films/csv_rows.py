@@ -71,8 +71,10 @@ def csv_rows(path, file, remedy):
         for row in filter(None, reader):
             where, cells = f"{path}:{reader.line_num}", [cell.strip() for cell in row]
             if header is None:
-                header = cells
+                # NIH's list of boxes ends its header, and only that, with three empty cells.
+                header = _without_empty_end(cells, 1)
                 _check_separator(where, header)
+            cells = _without_empty_end(cells, len(header))
             if len(cells) != len(header):
                 raise UserError(f"{where}: want {len(header)} cells, got {len(cells)}; {remedy}")
             yield where, cells
@@ -81,6 +83,12 @@ def csv_rows(path, file, remedy):
             f"{path}:{reader.line_num}: want a row of a CSV file, got something else "
             f"({first_line(error)}); {remedy}"
         ) from None
+
+
+def _without_empty_end(cells, least):
+    while len(cells) > least and not cells[-1]:
+        cells = cells[:-1]
+    return cells
 
 
 def _check_separator(where, header):

@@ -1,10 +1,13 @@
 """A label list as a CSV file: a film a row, a column for each class of which something is known."""
 
+import functools
 import io
 import math
 import re
+import sys
 
 from films.csv_rows import csv_rows
+from runtime.devices import print_once
 from runtime.files import UserError
 
 FILM, PATIENT = "Image Index", "Patient ID"
@@ -48,8 +51,38 @@ def read_label_table(path, text, classes):
         patients.append(_patient(where, cells))
         labels.append([_label(where, finding, cells.get(finding, "")) for finding in classes])
     if not names:
-        raise UserError(f"{path}: want a row for each film, got a header alone; add the films")
-    return names, patients if PATIENT in header else None, labels
+        raise UserError(f"{path}: want a row for each film, got only a header; add the films")
+    return names, _written_once(path, patients) if PATIENT in header else None, labels
+
+
+def as_number(patient):
+    """Return a patient as a number where it is one: "100" of "100.0" and "00000100", else as it is.
+
+    pandas writes the second where a cell of the column is empty; spreadsheets drop zeros.
+    """
+    number = re.fullmatch(r"0*(\d+)(\.0*)?", patient)
+    return number[1] if number else patient
+
+
+def _written_once(path, patients):
+    """Return patients, each as it was first written, where numbers are written in several ways."""
+    first, ways = {}, {}
+    for patient in patients:
+        first.setdefault(as_number(patient), patient)
+        ways.setdefault(as_number(patient), set()).add(patient)
+    several = sorted(min(texts) for texts in ways.values() if len(texts) > 1)
+    if several:
+        note_once(
+            f"{path} writes the numbers of {len(several):,} patients in several ways, "
+            f"{sorted(ways[as_number(several[0])])} among them: compared as numbers"
+        )
+    return [first[as_number(patient)] for patient in patients]
+
+
+@functools.cache  # said once, however often a list is read
+def note_once(text):
+    """Print a note to the standard error."""
+    print_once(f"note: {text}", file=sys.stderr)
 
 
 def _check_header(where, header, classes):
