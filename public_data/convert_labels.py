@@ -14,7 +14,7 @@ from public_data.label_tables import (
     read_nih_adjudicated,
     read_padchest,
 )
-from public_data.openi_tables import read_openi
+from public_data.openi_tables import is_archive, read_openi
 from public_data.vindr_tables import read_vindr
 from runtime.files import UserError, write_whole
 
@@ -37,7 +37,7 @@ def write_label_csv(data_set, table, output, metadata, unmentioned, all_views, f
         UserError: an option is not of this data set's, a table is not as it should be, or no film
             is left.
     """
-    _check_options(data_set, table, output, metadata, unmentioned, readers)
+    _check_options(data_set, table, output, metadata, unmentioned, readers, all_views)
     absent = None if unmentioned == "unknown" else 0
     films = {
         "chexpert": lambda: read_chexpert(table, absent),
@@ -68,8 +68,10 @@ def write_label_csv(data_set, table, output, metadata, unmentioned, all_views, f
     _show(output, kept, left_out, known, "reports" if data_set == "openi" else "patients")
 
 
-def _check_options(data_set, table, output, metadata, unmentioned, readers):
-    if data_set in METADATA_COLUMNS and metadata is None:
+def _check_options(data_set, table, output, metadata, unmentioned, readers, all_views):
+    # Open-i's archive names its films itself; only their views are in the second table.
+    names_films = data_set == "openi" and is_archive(table) and all_views
+    if data_set in METADATA_COLUMNS and metadata is None and not names_films:
         columns = ", ".join(METADATA_COLUMNS[data_set])
         raise UserError(
             f"--from {data_set}: want --metadata too, got one table; give the one with the "

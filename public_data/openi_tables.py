@@ -15,6 +15,11 @@ METADATA_COLUMNS = ["uid", "filename", "projection"]
 NO_FINDINGS_READ = {"no indexing", "technical quality of image unsatisfactory"}
 
 
+def is_archive(path):
+    """Tell whether a path is that of Open-i's own archive, by its name."""
+    return str(path).endswith((".tgz", ".tar.gz", ".tar"))
+
+
 def read_openi(path, metadata, others):
     """Yield the films of Open-i's Indiana collection.
 
@@ -22,15 +27,16 @@ def read_openi(path, metadata, others):
         path: of indiana_reports.csv (Kaggle's), or NLMCXR_reports.tgz (Open-i's own): films are
             then named as in NLMCXR_png.tgz.
         metadata: path of indiana_projections.csv: only there is said which films are frontal.
+            None for the archive: no film of it counts as frontal.
         others: as in `table_rows`.
 
     Raises:
         UserError: naming the line or the report that is not as it should be.
     """
     films = {}
-    for where, row in table_rows(metadata, METADATA_COLUMNS, others):
+    for where, row in table_rows(metadata, METADATA_COLUMNS, others) if metadata else ():
         films.setdefault(row["uid"], []).append((where, row))
-    if str(path).endswith((".tgz", ".tar.gz", ".tar")):
+    if is_archive(path):
         yield from _archived_films(path, films)
         return
     reports = {}

@@ -51,7 +51,11 @@ def test_cells_columns_and_folders(tmp_path):
         "-1.0,images/x.dcm,7,1.0\r\n"
     )
     names, labels, patients = read_labels(write_csv(tmp_path / "own.csv", text))
-    assert names == ["a b/c-1.png", "x.dcm", "images/x.dcm"] and patients == ["7", "007", "7"]
+    assert names == ["a b/c-1.png", "x.dcm", "images/x.dcm"] and patients == [
+        "7",
+        "7",
+        "7",
+    ]  # one number
     assert labels.dtype == np.float32 and np.isnan(labels[:, 1:13]).all()
     np.testing.assert_array_equal(labels[:, [0, 13]], [[NAN, 1], [NAN, 0], [1, NAN]])
     again = read_label_list(tmp_path / "own.csv")

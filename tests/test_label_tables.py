@@ -443,6 +443,11 @@ def test_openi_s_own_archive(tmp_path, capsys):
     assert findings(header, rows[0]) == ({"Nodule"}, set())  # what a program found is not read
     # The number is a report's: Open-i publishes no patient.
     assert capsys.readouterr().out.endswith("1 films of 1 reports\n")
+    # Without the table of views all are kept only where that was asked for.
+    with pytest.raises(UserError, match="want --metadata too"):
+        write_label_csv("openi", archive, output, None, None, False, False)
+    write_label_csv("openi", archive, output, None, None, True, False)
+    assert capsys.readouterr().out.endswith("2 films of 1 reports\n")
 
 
 def test_a_table_in_a_zip(tmp_path):
