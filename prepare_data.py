@@ -97,7 +97,9 @@ def parse_args():
 def add_labels(actions):
     text = "make a label list of another data set's published table, for eval.py --test-list"
     labels = actions.add_parser("labels", help=text, description=text)
-    labels.add_argument("table", metavar="TABLE", help="CSV file, or one in gzip (.csv.gz)")
+    labels.add_argument(
+        "table", metavar="TABLE", help="CSV file, or one in .gz or .zip; .tgz of openi"
+    )
     labels.add_argument(
         "--from", dest="data_set", choices=DATA_SETS, required=True, help="whose table it is"
     )
@@ -109,6 +111,11 @@ def add_labels(actions):
         "--unmentioned",
         choices=("0", "unknown"),
         help="what a finding is that a report does not mention: of chexpert and mimic (default: 0)",
+    )
+    labels.add_argument(
+        "--readers",
+        choices=("most", "any"),
+        help="whose yes makes a finding present, of vindr's three radiologists (default: most)",
     )
     labels.add_argument("--all-views", action="store_true", help="keep films that are not frontal")
     labels.add_argument(
@@ -155,6 +162,7 @@ def main(args):
             args.unmentioned,
             args.all_views,
             args.flat,
+            args.readers,
         )
     else:
         films = sorted_films(args.data_dir)

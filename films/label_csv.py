@@ -1,15 +1,20 @@
 """A label list as a CSV file: a film a row, a column for each class of which something is known."""
 
-import csv
+import functools
 import io
 import math
 import re
+import sys
 
-from runtime.files import UserError, first_line
+from films.csv_rows import csv_rows
+from runtime.devices import print_once
+from runtime.files import UserError
 
 FILM, PATIENT = "Image Index", "Patient ID"
 # Spreadsheets and pandas write 1.0 for 1 where other cells of the column are empty.
 CELLS = {"0": 0, "1": 1, "": math.nan, "-1": math.nan}
+# Findings of radiologists that are none of the 14 classes; their columns are passed over.
+OTHER_FINDINGS = ("Nodule or mass", "Airspace opacity", "Fracture")
 CELLS |= {f"{cell}.0": value for cell, value in CELLS.items() if cell}
 
 
@@ -29,16 +34,11 @@ def read_label_table(path, text, classes):
     Raises:
         UserError: naming the file and the row that is not as it should be.
     """
-    rows = _rows(path, text)
+    rows = csv_rows(path, io.StringIO(text), "correct the row")
     where, header = next(rows)
     _check_header(where, header, classes)
     names, patients, labels, first_of = [], [], [], {}
     for where, row in rows:
-        if len(row) != len(header):
-            raise UserError(
-                f"{where}: want {len(header)} cells as in the header, got {len(row)}; "
-                "correct the row"
-            )
         cells = dict(zip(header, row, strict=True))
         name = cells[FILM]
         _check_name(where, name)
@@ -51,28 +51,51 @@ def read_label_table(path, text, classes):
         patients.append(_patient(where, cells))
         labels.append([_label(where, finding, cells.get(finding, "")) for finding in classes])
     if not names:
-        raise UserError(f"{path}: want a row for each film, got a header alone; add the films")
-    return names, patients if PATIENT in header else None, labels
+        raise UserError(f"{path}: want a row for each film, got only a header; add the films")
+    return names, _written_once(path, patients) if PATIENT in header else None, labels
 
 
-def _rows(path, text):
-    """Yield ("file:line", cells) of each row that is not empty."""
-    reader = csv.reader(io.StringIO(text), strict=True)
-    try:
-        for row in reader:
-            if row:
-                yield f"{path}:{reader.line_num}", [cell.strip() for cell in row]
-    except csv.Error as error:
-        raise UserError(
-            f"{path}:{reader.line_num}: want a row of a CSV file, got something else "
-            f"({first_line(error)}); correct the row"
-        ) from None
+def as_number(patient):
+    """Return a patient as a number where it is one: "100" of "100.0" and "00000100", else as it is.
+
+    pandas writes the second where a cell of the column is empty; spreadsheets drop zeros.
+    """
+    number = re.fullmatch(r"0*(\d+)(\.0*)?", patient)
+    return number[1] if number else patient
+
+
+def _written_once(path, patients):
+    """Return patients, each as it was first written, where numbers are written in several ways."""
+    first, ways = {}, {}
+    for patient in patients:
+        first.setdefault(as_number(patient), patient)
+        ways.setdefault(as_number(patient), set()).add(patient)
+    several = sorted(min(texts) for texts in ways.values() if len(texts) > 1)
+    if several:
+        note_once(
+            f"{path} writes the numbers of {len(several):,} patients in several ways, "
+            f"{sorted(ways[as_number(several[0])])} among them: compared as numbers"
+        )
+    return [first[as_number(patient)] for patient in patients]
+
+
+@functools.cache  # said once, however often a list is read
+def note_once(text):
+    """Print a note to the standard error."""
+    print_once(f"note: {text}", file=sys.stderr)
 
 
 def _check_header(where, header, classes):
     if FILM not in header:
-        raise UserError(f"{where}: want a column {FILM!r}, got none; correct the header")
-    strange = [column for column in header if column not in (FILM, PATIENT, *classes)]
+        raise UserError(f"{where}: no column {FILM!r}; correct the header")
+    if "Finding Labels" in header:
+        data_set = "nih-adjudicated" if "Nodule or mass" in header else "nih"
+        raise UserError(
+            f"{where}: this is a table of NIH's films, not a label list; make one of it with "
+            f"prepare_data.py labels --from {data_set}"
+        )
+    known = (FILM, PATIENT, *classes, *OTHER_FINDINGS)
+    strange = [column for column in header if column not in known]
     if strange:
         # A misspelt class would be one of which nothing is known.
         raise UserError(
@@ -83,7 +106,7 @@ def _check_header(where, header, classes):
     if twice:
         raise UserError(f"{where}: want each column once, got {twice[0]!r} again; remove one")
     if {*header} <= {FILM, PATIENT}:
-        raise UserError(f"{where}: want a column for a class at least, got none; add labels")
+        raise UserError(f"{where}: no column for a class; add labels")
 
 
 def _check_name(where, name):

@@ -1,15 +1,12 @@
 """Label lists: which films, what is on them and whose they are; as text with flags, or as CSV."""
 
-import functools
 import os
 import re
-import sys
 from typing import NamedTuple
 
 import numpy as np
 
-from films.label_csv import FILM, PATIENT, read_label_table
-from runtime.devices import print_once
+from films.label_csv import FILM, PATIENT, as_number, note_once, read_label_table
 from runtime.files import UserError
 
 # The order of the flags in the label lists and of the network's outputs.
@@ -133,19 +130,19 @@ def films_shared(listed, other):
     """Return the films of a `LabelList` whose patient has films in another list too.
 
     The two may tell patients apart differently: by a column, by NIH's names, or each film is its
-    own, and then its name is the patient's.
+    own, and then its name is the patient's. Numbers are compared as numbers.
 
     Args:
         listed, other: `LabelList`s.
     """
-    theirs = {*other.patients, *map(_nih_patient, other.names)} - {None}
+    theirs = {as_number(who) for who in (*other.patients, *map(_nih_patient, other.names)) if who}
     names = {*other.names}
-    return [
-        name
-        for name, number in zip(listed.names, listed.patients, strict=True)
-        if not theirs.isdisjoint({name, number, _nih_patient(name)} - {None})
-        or (number == name and name in names)
-    ]
+    shared = []
+    for name, number in zip(listed.names, listed.patients, strict=True):
+        own = {as_number(who) for who in (name, number, _nih_patient(name)) if who}
+        if not theirs.isdisjoint(own) or (number == name and name in names):
+            shared.append(name)
+    return shared
 
 
 def _nih_patient(name):
@@ -156,14 +153,8 @@ def _patients_by_name(path, names):
     """Return patients of a list that does not name them: by NIH's naming, or each film its own."""
     own = sum(not is_nih_name(name) for name in names)
     if own:
-        _note_own_patients(path, own, len(names))
+        note_once(
+            f"{path} has no column {PATIENT!r}, and {own:,} of {len(names):,} names are not NIH's "
+            "(00000001_000.png): each of these films counts as a patient of its own"
+        )
     return [patient(name) if is_nih_name(name) else name for name in names]
-
-
-@functools.cache  # said once, however often a list is read
-def _note_own_patients(path, own, count):
-    print_once(
-        f"note: {path} has no column {PATIENT!r}, and {own:,} of {count:,} names are not NIH's "
-        "(00000001_000.png): each of these films counts as a patient of its own",
-        file=sys.stderr,
-    )

@@ -5,20 +5,21 @@ import os
 import re
 
 from films.label_lists import CLASS_NAMES
-from public_data.finding_names import FINDINGS
 from public_data.label_tables import (
     METADATA_COLUMNS,
+    OPTIONS,
     read_chexpert,
     read_mimic,
     read_nih,
-    read_openi,
+    read_nih_adjudicated,
     read_padchest,
-    read_vindr,
 )
+from public_data.openi_tables import is_archive, read_openi
+from public_data.vindr_tables import read_vindr
 from runtime.files import UserError, write_whole
 
 
-def write_label_csv(data_set, table, output, metadata, unmentioned, all_views, flat):
+def write_label_csv(data_set, table, output, metadata, unmentioned, all_views, flat, readers=None):
     """Write the label list of another data set's published table.
 
     Args:
@@ -30,28 +31,32 @@ def write_label_csv(data_set, table, output, metadata, unmentioned, all_views, f
             None: "0".
         all_views: whether films that are not frontal are written too.
         flat: whether names are written without folders.
+        readers: "most" or "any", whose yes makes a finding of VinDr's present; None: "most".
 
     Raises:
         UserError: an option is not of this data set's, a table is not as it should be, or no film
             is left.
     """
-    _check_options(data_set, table, output, metadata, unmentioned)
+    _check_options(data_set, table, output, metadata, unmentioned, readers, all_views)
     absent = None if unmentioned == "unknown" else 0
     films = {
         "chexpert": lambda: read_chexpert(table, absent),
         "mimic": lambda: read_mimic(table, metadata, absent),
         "padchest": lambda: read_padchest(table),
-        "vindr": lambda: read_vindr(table),
-        "openi": lambda: read_openi(table, metadata),
+        "vindr": lambda: read_vindr(table, readers or "most", OPTIONS),
+        "openi": lambda: read_openi(table, metadata, OPTIONS),
         "nih": lambda: read_nih(table),
+        "nih-adjudicated": lambda: read_nih_adjudicated(table),
     }[data_set]()
     kept, left_out = _choose(films, all_views, flat)
     if not kept:
         raise UserError(
-            f"{table}: want labelled films, got none; {left_out['other view']} have another view, "
-            f"{left_out['no label']} no label"
+            f"{table}: no labelled film; {left_out['other view']} have another view, "
+            f"{left_out['no label']} no label, {left_out['nothing known']} say nothing"
         )
-    known = [name for name in CLASS_NAMES if name in FINDINGS.get(data_set, CLASS_NAMES)]
+    said = next(iter(kept.values())).labels  # a table knows the same findings of all its films
+    known = [name for name in CLASS_NAMES if name in said]
+    known += [name for name in said if name not in CLASS_NAMES]
     with_patients = any(film.patient for film in kept.values())
     with write_whole(output, "w") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -60,11 +65,13 @@ def write_label_csv(data_set, table, output, metadata, unmentioned, all_views, f
             # csv writes None as an empty cell: unknown.
             states = [film.labels[finding] for finding in known]
             writer.writerow([name, *[film.patient] * with_patients, *states])
-    _show(output, kept, left_out, known)
+    _show(output, kept, left_out, known, "reports" if data_set == "openi" else "patients")
 
 
-def _check_options(data_set, table, output, metadata, unmentioned):
-    if data_set in METADATA_COLUMNS and metadata is None:
+def _check_options(data_set, table, output, metadata, unmentioned, readers, all_views):
+    # Open-i's archive names its films itself; only their views are in the second table.
+    names_films = data_set == "openi" and is_archive(table) and all_views
+    if data_set in METADATA_COLUMNS and metadata is None and not names_films:
         columns = ", ".join(METADATA_COLUMNS[data_set])
         raise UserError(
             f"--from {data_set}: want --metadata too, got one table; give the one with the "
@@ -78,6 +85,8 @@ def _check_options(data_set, table, output, metadata, unmentioned):
         raise UserError(
             f"--unmentioned: want it with chexpert or mimic, got --from {data_set}; leave it out"
         )
+    if data_set != "vindr" and readers is not None:
+        raise UserError(f"--readers: want it with vindr, got --from {data_set}; leave it out")
     for path in filter(None, (table, metadata)):
         if os.path.exists(output) and os.path.exists(path) and os.path.samefile(output, path):
             raise UserError(
@@ -87,12 +96,14 @@ def _check_options(data_set, table, output, metadata, unmentioned):
 
 def _choose(films, all_views, flat):
     """Return name -> `Film` of those to write, and how many were left out for which reason."""
-    kept, left_out = {}, {"other view": 0, "no label": 0}
+    kept, left_out = {}, {"other view": 0, "no label": 0, "nothing known": 0}
     for film in films:
         if not film.frontal and not all_views:
             left_out["other view"] += 1
         elif film.labels is None:
             left_out["no label"] += 1
+        elif all(state is None for state in film.labels.values()):
+            left_out["nothing known"] += 1
         else:
             name = os.path.basename(film.name) if flat else film.name
             _check_name(film.where, name)
@@ -115,7 +126,7 @@ def _check_name(where, name):
         )
 
 
-def _show(output, kept, left_out, known):
+def _show(output, kept, left_out, known, whose):
     patients = len({film.patient for film in kept.values()} - {""})
     print(f"{'class':<20}{'positive':>10}{'negative':>10}{'unknown':>10}")
     for name in known:
@@ -125,8 +136,12 @@ def _show(output, kept, left_out, known):
     others = [name for name in CLASS_NAMES if name not in known]
     if others:
         print(f"not known of any film: {', '.join(others)}")
-    reasons = {"other view": "not frontal (--all-views keeps them)", "no label": "without labels"}
+    reasons = {
+        "other view": "not frontal (--all-views keeps them)",
+        "no label": "without labels",
+        "nothing known": "of which no finding is known",
+    }
     for reason, count in left_out.items():
         if count:
             print(f"left out: {count:,} films {reasons[reason]}")
-    print(f"wrote {output}: {len(kept):,} films" + (f" of {patients:,} patients" * (patients > 0)))
+    print(f"wrote {output}: {len(kept):,} films" + (f" of {patients:,} {whose}" * (patients > 0)))

@@ -66,6 +66,32 @@ PADCHEST = {
     "Hernia": ["hiatal hernia"],
 }
 
+# Films that are missing or do not decode in what is downloaded, as torchxrayvision 1.5.7
+# (`PC_Dataset`) found; not tried here.
+PADCHEST_BROKEN = {
+    "216840111366964012819207061112010307142602253_04-014-084.png",
+    "216840111366964012989926673512011074122523403_00-163-058.png",
+    "216840111366964012959786098432011033083840143_00-176-115.png",
+    "216840111366964012558082906712009327122220177_00-102-064.png",
+    "216840111366964012339356563862009072111404053_00-043-192.png",
+    "216840111366964013076187734852011291090445391_00-196-188.png",
+    "216840111366964012373310883942009117084022290_00-064-025.png",
+    "216840111366964012283393834152009033102258826_00-059-087.png",
+    "216840111366964012373310883942009170084120009_00-097-074.png",
+    "216840111366964012819207061112010315104455352_04-024-184.png",
+    "216840111366964012819207061112010306085429121_04-020-102.png",
+    "216840111366964012989926673512011083134050913_00-168-009.png",
+    "216840111366964012373310883942009152114636712_00-102-045.png",
+    "216840111366964012819207061112010281134410801_00-129-131.png",
+    "216840111366964012487858717522009280135853083_00-075-001.png",
+    "216840111366964012989926673512011151082430686_00-157-045.png",
+    "216840111366964013686042548532013208193054515_02-026-007.png",
+    "216840111366964013590140476722013058110301622_02-056-111.png",
+    "216840111366964013590140476722013043111952381_02-065-198.png",
+    "216840111366964013829543166512013353113303615_02-092-190.png",
+    "216840111366964013962490064942014134093945580_01-178-104.png",
+}
+
 # Nguyen et al. 2022 (arXiv 2012.15029), table 2: 22 findings and 6 diagnoses. "Nodule/Mass" does
 # not tell Mass from Nodule, and Hernia is not among them.
 VINDR = {
@@ -86,19 +112,19 @@ VINDR = {
 # (doi 10.1093/jamia/ocv080). What follows a "/" must be among a heading's qualifiers.
 OPENI = {
     "Atelectasis": ["Pulmonary Atelectasis"],
-    "Cardiomegaly": ["Cardiomegaly", "Cardiac Shadow/enlarged"],
-    "Effusion": ["Pleural Effusion", "Hydropneumothorax"],
+    "Cardiomegaly": ["Cardiomegaly", "Cardiac Shadow/enlarged", "Cardiac Shadow/borderline"],
+    "Effusion": ["Pleural Effusion", "Hydropneumothorax", "Hemopneumothorax"],
     "Infiltration": ["Infiltrate"],
     "Mass": ["Mass"],
     "Nodule": ["Nodule"],
     "Pneumonia": ["Pneumonia"],
-    "Pneumothorax": ["Pneumothorax", "Hydropneumothorax"],
+    "Pneumothorax": ["Pneumothorax", "Hydropneumothorax", "Hemopneumothorax"],
     "Consolidation": ["Consolidation"],
     "Edema": ["Pulmonary Edema"],
     "Emphysema": ["Emphysema", "Pulmonary Emphysema", "Bullous Emphysema"],
-    "Fibrosis": ["Pulmonary Fibrosis"],
+    "Fibrosis": ["Pulmonary Fibrosis", "Fibrosis/diffuse"],
     "Pleural_Thickening": ["Thickening/pleura"],
-    "Hernia": ["Hernia, Hiatal"],
+    "Hernia": ["Hernia, Hiatal", "Hernia, Diaphragmatic"],
 }
 
 FINDINGS = {
@@ -110,4 +136,4 @@ FINDINGS = {
 }
 
 # NIH's names are the names of the classes, which dataset.py has.
-DATA_SETS = (*FINDINGS, "nih")
+DATA_SETS = (*FINDINGS, "nih", "nih-adjudicated")

@@ -75,10 +75,15 @@ def check(data_dir, paths, workers, reading=AS_STORED):
                     f"{len(both)} patients are in {file_of[one]} and {file_of[other]}, "
                     f"{min(both)} among them"
                 )
-            elif shared := films_shared(read[one], read[other]):  # other numbers of patients
+            # Patients that the two lists write differently: 100, 100.0 and 00000100.
+            listed_in = {*read[other].patients}
+            written = dict(zip(read[one].names, read[one].patients, strict=True))
+            shared = films_shared(read[one], read[other])
+            shared = [name for name in shared if written[name] not in listed_in]
+            if shared:
                 problems.append(
-                    f"{len(shared)} films of {file_of[one]} are of patients in {file_of[other]}, "
-                    f"{shared[0]} first"
+                    f"{len(shared)} films of {file_of[one]} are of patients in {file_of[other]} "
+                    f"who are written differently there, {shared[0]} first"
                 )
     broken, notes = _read_all(there, workers, reading)
     problems += broken

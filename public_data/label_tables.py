@@ -1,52 +1,39 @@
 """Readers of the tables that the data sets publish: a `Film` for each film of a table."""
 
-import csv
-import gzip
 import re
-import zlib
-from typing import NamedTuple
 
 from films.label_lists import CLASS_NAMES, patient
-from public_data.finding_names import CHEXPERT, OPENI, PADCHEST, VINDR
-from runtime.files import UserError, first_line
+from public_data import openi_tables, vindr_tables
+from public_data.finding_names import CHEXPERT, PADCHEST, PADCHEST_BROKEN
+from public_data.table_rows import STATES, Film, check_once, table_rows, wrong_cell
+from runtime.files import UserError
+
+ADJUDICATED = ["Pneumothorax", "Nodule or mass", "Airspace opacity", "Fracture"]
 
 # The columns that are read; a table that lacks one is another data set's.
 COLUMNS = {
-    "chexpert": ["Path", "Frontal/Lateral", "No Finding", *CHEXPERT.values()],
+    "chexpert": ["Path", "No Finding", *CHEXPERT.values()],
     "mimic": ["subject_id", "study_id", "No Finding", *CHEXPERT.values()],
     "padchest": ["ImageID", "ImageDir", "PatientID", "Projection", "Labels"],
-    "vindr": ["image_id", *VINDR.values()],
-    "openi": ["uid", "MeSH"],
+    "vindr": vindr_tables.READING_COLUMNS,
+    "openi": openi_tables.COLUMNS,
     "nih": ["Image Index", "Finding Labels"],
+    "nih-adjudicated": ["Image Index", *ADJUDICATED],
 }
 # Those of the second table, where a line of the first is a study or a report and not a film.
 METADATA_COLUMNS = {
     "mimic": ["dicom_id", "subject_id", "study_id", "ViewPosition"],
-    "openi": ["uid", "filename", "projection"],
+    "openi": openi_tables.METADATA_COLUMNS,
 }
-
-# What a cell of CheXpert's and MIMIC's says; -1 is uncertain.
-STATES = {"1.0": 1, "0.0": 0, "-1.0": None, "1": 1, "0": 0, "-1": None}
-# MeSH headings of reports that say nothing of findings.
-NO_FINDINGS_READ = {"no indexing", "technical quality of image unsatisfactory"}
-
-
-class Film(NamedTuple):
-    """What a table says of a film.
-
-    `where` is its file and line; `labels` has 1, 0 or None (unknown) for each class that the data
-    set knows, and is None where nothing was labelled.
-    """
-
-    where: str
-    name: str
-    patient: str
-    frontal: bool
-    labels: dict | None
+OPTIONS = {f"--from {name}": columns for name, columns in COLUMNS.items()}
+OPTIONS["--from vindr (boxes)"] = vindr_tables.BOX_COLUMNS
+OPTIONS |= {f"--metadata of {name}": columns for name, columns in METADATA_COLUMNS.items()}
 
 
 def read_chexpert(path, unmentioned):
-    """Yield the films of CheXpert-v1.0's train.csv or valid.csv.
+    """Yield the films of CheXpert-v1.0's train.csv, valid.csv, or the test set's table.
+
+    The test set's table has no column for the view: it is in the name, view1_frontal.jpg.
 
     Args:
         path: of the table.
@@ -55,14 +42,15 @@ def read_chexpert(path, unmentioned):
     Raises:
         UserError: naming the line that is not as it should be.
     """
-    for where, row in _rows(path, COLUMNS["chexpert"]):
+    for where, row in table_rows(path, COLUMNS["chexpert"], OPTIONS):
         found = re.search(r"/(patient\d+)/", row["Path"])
         if not found:
             raise UserError(
                 f"{where}: want a path with /patient00001/ in it, got {row['Path'][:120]!r}; "
                 "correct the line"
             )
-        frontal = row["Frontal/Lateral"] == "Frontal"
+        view = row.get("Frontal/Lateral")
+        frontal = "_frontal." in row["Path"] if view is None else view == "Frontal"
         labels = _chexpert_labels(where, row, unmentioned)
         yield Film(where, row["Path"], found[1], frontal, labels)
 
@@ -79,11 +67,11 @@ def read_mimic(path, metadata, unmentioned):
         UserError: naming the line that is not as it should be.
     """
     studies = {}
-    for where, row in _rows(path, COLUMNS["mimic"]):
+    for where, row in table_rows(path, COLUMNS["mimic"], OPTIONS):
         study = (row["subject_id"], row["study_id"])
-        _once(study not in studies, where, f"study {row['study_id']}")
+        check_once(study not in studies, where, f"study {row['study_id']}")
         studies[study] = _chexpert_labels(where, row, unmentioned)
-    for where, row in _rows(metadata, METADATA_COLUMNS["mimic"]):
+    for where, row in table_rows(metadata, METADATA_COLUMNS["mimic"], OPTIONS):
         subject, study = row["subject_id"], row["study_id"]
         name = f"files/p{subject[:2]}/p{subject}/s{study}/{row['dicom_id']}.jpg"
         frontal = row["ViewPosition"] in ("PA", "AP")
@@ -98,10 +86,7 @@ def _chexpert_labels(where, row, unmentioned):
     for name, finding in CHEXPERT.items():
         cell = row[finding]
         if cell and cell not in STATES:
-            raise UserError(
-                f"{where}: want 1.0, 0.0, -1.0 or nothing in the column {finding!r}, got "
-                f"{cell[:80]!r}; correct the line"
-            )
+            raise wrong_cell(where, "1.0, 0.0, -1.0 or nothing", finding, cell)
         labels[name] = STATES[cell] if cell else unmentioned
     return labels
 
@@ -112,102 +97,30 @@ def read_padchest(path):
     Raises:
         UserError: naming the line that is not as it should be.
     """
-    for where, row in _rows(path, COLUMNS["padchest"]):
+    for where, row in table_rows(path, COLUMNS["padchest"], OPTIONS):
         name = f"{row['ImageDir']}/{row['ImageID']}"
         frontal = row["Projection"] in ("PA", "AP", "AP_horizontal")
-        labels = _padchest_labels(where, row["Labels"])
+        is_broken = row["ImageID"] in PADCHEST_BROKEN
+        labels = None if is_broken else _padchest_labels(where, row["Labels"])
         yield Film(where, name, row["PatientID"], frontal, labels)
 
 
 def _padchest_labels(where, text):
     """Return class -> 1, 0 or None, of "['pneumonia', 'cardiomegaly']"; None if it says nothing."""
-    if not text:
+    if text in ("", "nan"):  # the published file has "nan" in 103 rows: no report was labelled
         return None
     if not re.fullmatch(r"\[('[^']*'(, ?)?)*\]", text):
-        raise UserError(
-            f"{where}: want findings as in ['pneumonia', 'nodule'] in the column 'Labels', got "
-            f"{text[:80]!r}; correct the line"
-        )
-    findings = {finding.strip() for finding in re.findall(r"'([^']*)'", text)} - {""}
-    if not findings or "exclude" in findings:
+        raise wrong_cell(where, "findings as in ['pneumonia', 'nodule']", "Labels", text)
+    findings = {finding.strip() for finding in re.findall(r"'([^']*)'", text)}
+    if findings <= {"", "suboptimal study"} or "exclude" in findings:
         return None
-    # A report that says "unchanged" relies on an earlier one for what it does not name.
-    absent = None if "unchanged" in findings else 0
-    return {name: absent if findings.isdisjoint(of) else 1 for name, of in PADCHEST.items()}
-
-
-def read_vindr(path):
-    """Yield the films of VinDr-CXR's image_labels_train.csv or image_labels_test.csv.
-
-    The training table has a line for each of three radiologists: most of them decide.
-
-    Raises:
-        UserError: naming the line that is not as it should be.
-    """
-    readings, seen, folder = {}, set(), "test"
-    for where, row in _rows(path, COLUMNS["vindr"]):
-        reading = (row["image_id"], row.get("rad_id"))
-        if "rad_id" in row:
-            folder = "train"
-        _once(reading not in seen, where, " of ".join(filter(None, reading)))
-        seen.add(reading)
-        for finding in VINDR.values():
-            if STATES.get(row[finding]) is None:
-                raise UserError(
-                    f"{where}: want 0 or 1 in the column {finding!r}, got {row[finding][:80]!r}; "
-                    "correct the line"
-                )
-        states = {name: STATES[row[finding]] for name, finding in VINDR.items()}
-        readings.setdefault(row["image_id"], (where, []))[1].append(states)
-    for image, (where, given) in readings.items():
-        # Twice the yes votes against all votes; two radiologists may disagree.
-        yes = {name: 2 * sum(states[name] for states in given) for name in VINDR}
-        labels = {
-            name: None if votes == len(given) else int(votes > len(given))
-            for name, votes in yes.items()
-        }
-        # A patient's number is not published, and all films are postero-anterior.
-        yield Film(where, f"{folder}/{image}.dicom", "", True, labels)
-
-
-def read_openi(path, metadata):
-    """Yield the films of Open-i's Indiana collection, in the form that Kaggle has it.
-
-    Args:
-        path: of indiana_reports.csv.
-        metadata: path of indiana_projections.csv.
-
-    Raises:
-        UserError: naming the line that is not as it should be.
-    """
-    reports = {}
-    for where, row in _rows(path, COLUMNS["openi"]):
-        _once(row["uid"] not in reports, where, f"report {row['uid']}")
-        reports[row["uid"]] = _openi_labels(row["MeSH"])
-    for where, row in _rows(metadata, METADATA_COLUMNS["openi"]):
-        frontal = row["projection"] == "Frontal"
-        yield Film(where, row["filename"], row["uid"], frontal, reports.get(row["uid"]))
-
-
-def _openi_labels(mesh):
-    """Return class -> 1, 0 or None, of "Cardiomegaly/borderline;Nodule"; None if it says nothing.
-
-    What is borderline is unknown.
-    """
-    terms = [term.strip().lower().split("/") for term in mesh.split(";") if term.strip()]
-    if {heading for heading, *_ in terms} <= NO_FINDINGS_READ:
-        return None
-    labels = {}
-    for name, findings in OPENI.items():
-        wanted = [finding.lower().split("/") for finding in findings]
-        found = [term for term in terms for want in wanted if _is(term, want)]
-        certain = any("borderline" not in term for term in found)
-        labels[name] = 1 if certain else None if found else 0
-    return labels
-
-
-def _is(term, wanted):
-    return term[0] == wanted[0] and set(wanted) <= set(term)
+    # An empty item is a sentence that nobody labelled. "unchanged" relies on an earlier report for
+    # what it does not name, unless the film is called normal.
+    is_open = "" in findings or ("unchanged" in findings and "normal" not in findings)
+    absent = None if is_open else 0
+    # "normal" beside a finding is a contradiction: the finding is unknown.
+    present = None if "normal" in findings else 1
+    return {name: absent if findings.isdisjoint(of) else present for name, of in PADCHEST.items()}
 
 
 def read_nih(path):
@@ -216,7 +129,12 @@ def read_nih(path):
     Raises:
         UserError: naming the line that is not as it should be.
     """
-    for where, row in _rows(path, COLUMNS["nih"]):
+    for where, row in table_rows(path, COLUMNS["nih"], OPTIONS):
+        if "Nodule or mass" in row:
+            raise UserError(
+                f"{path}: this is Google's table of films that radiologists labelled; --from nih "
+                "would take the labels of the reports; give --from nih-adjudicated"
+            )
         findings = set(row["Finding Labels"].split("|"))
         strange = findings.difference(CLASS_NAMES, {"No Finding"})
         if strange:
@@ -230,40 +148,21 @@ def read_nih(path):
         yield Film(where, film, patient(film), True, labels)
 
 
-def _rows(path, columns):
-    """Yield ("file:line", dict from column to text) of a CSV file, or of one in gzip."""
-    try:
-        opener = gzip.open if str(path).endswith(".gz") else open
-        with opener(path, "rt", newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            header = next(reader, [])
-            _check_header(path, header, columns)
-            for row in filter(None, reader):
-                where = f"{path}:{reader.line_num}"
-                if len(row) != len(header):
-                    raise UserError(
-                        f"{where}: want {len(header)} cells, got {len(row)}; "
-                        "download the table again"
-                    )
-                yield where, dict(zip(header, row, strict=True))
-    except (UnicodeDecodeError, csv.Error, gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UserError(
-            f"{path}: want a table as CSV, got something else ({first_line(error)}); "
-            "download it again"
-        ) from None
+def read_nih_adjudicated(path):
+    """Yield the films of Google's table: NIH films that three radiologists labelled.
 
+    Its columns beside NIH's are Majkowska et al. 2020 (doi 10.1148/radiol.2019191293). "Nodule or
+    mass" does not tell the two apart: NO is 0 for both, YES leaves both unknown. "Airspace opacity"
+    and "Fracture" are none of the 14 classes; what is not of them is kept as a column.
 
-def _check_header(path, header, columns):
-    missing = [column for column in columns if column not in header]
-    if not missing:
-        return
-    options = {f"--from {name}": needed for name, needed in COLUMNS.items()}
-    options |= {f"--metadata of {name}": needed for name, needed in METADATA_COLUMNS.items()}
-    fitting = [option for option, needed in options.items() if set(needed) <= set(header)]
-    remedy = f"it has the columns for {fitting[0]}" if fitting else "download the table again"
-    raise UserError(f"{path}:1: want a column {missing[0]!r}, got a table without; {remedy}")
-
-
-def _once(first, where, what):
-    if not first:
-        raise UserError(f"{where}: want each line once, got {what} again; remove one of the two")
+    Raises:
+        UserError: naming the line that is not as it should be.
+    """
+    for where, row in table_rows(path, COLUMNS["nih-adjudicated"], OPTIONS):
+        for finding in ADJUDICATED:
+            if row[finding] not in ("YES", "NO"):
+                raise wrong_cell(where, "YES or NO", finding, row[finding])
+        labels = {finding: int(row[finding] == "YES") for finding in ADJUDICATED}
+        labels["Mass"] = labels["Nodule"] = None if labels["Nodule or mass"] else 0
+        film = row["Image Index"]
+        yield Film(where, film, patient(film), True, labels)

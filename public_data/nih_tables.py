@@ -1,11 +1,11 @@
 """NIH's own tables: who is on a film and what is said of it, boxes, and the official split."""
 
-import csv
 import math
 import posixpath
 import re
 from typing import NamedTuple
 
+from films.csv_rows import csv_rows, open_table
 from films.label_lists import CLASS_NAMES
 from runtime.files import UserError, first_line
 
@@ -36,22 +36,16 @@ class Entry(NamedTuple):
 
 
 def _read_rows(path, columns, what):
-    """Yield (number of the line, row as list of texts) of a CSV file that has these columns."""
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            header = next(reader, [])
-            missing = [column for column in columns if column not in header]
-            if missing:
-                raise ValueError(f"no column {missing[0]!r}")
-            for row in reader:
-                if row:
-                    yield reader.line_num, [row[header.index(column)] for column in columns]
-    except (UnicodeDecodeError, ValueError, IndexError, csv.Error) as error:
-        raise UserError(
-            f"{path}: want NIH's {what}, got something else ({first_line(error)}); "
-            "download it again with prepare_data.py"
-        ) from None
+    """Yield ("file:line", list of these columns' texts) of a CSV file."""
+    remedy = f"download NIH's {what} again with prepare_data.py"
+    with open_table(path) as file:
+        rows = csv_rows(path, file, remedy)
+        where, header = next(rows, (f"{path}:1", []))
+        missing = [column for column in columns if column not in header]
+        if missing:
+            raise UserError(f"{where}: no column {missing[0]!r}; {remedy}")
+        for where, cells in rows:
+            yield where, [cells[header.index(column)] for column in columns]
 
 
 def read_boxes(path):
@@ -66,7 +60,7 @@ def read_boxes(path):
     boxes = []
     # "Bbox [x,y,w,h]" is four columns, of which the first has half of the name.
     with_numbers = ["Image Index", "Finding Label", "Bbox [x", "y", "w", "h]"]
-    for line, (film, finding, *numbers) in _read_rows(path, with_numbers, "BBox_List_2017.csv"):
+    for where, (film, finding, *numbers) in _read_rows(path, with_numbers, "BBox_List_2017.csv"):
         finding = BOX_SPELLINGS.get(finding, finding)
         try:
             left, top, width, height = map(float, numbers)
@@ -75,7 +69,7 @@ def read_boxes(path):
         is_box = width > 0 and height > 0 and math.isfinite(left + top + width + height)
         if finding not in CLASS_NAMES or not is_box:
             raise UserError(
-                f"{path}:{line}: want a film, a finding and x, y, width, height, got "
+                f"{where}: want a film, a finding and x, y, width, height, got "
                 f"{','.join([film, finding, *numbers])!r}; correct the line"
             )
         boxes.append(Box(film, finding, left, top, left + width, top + height))
@@ -93,12 +87,12 @@ def read_data_entry(path):
     """
     columns = ["Image Index", "Finding Labels", "Patient Age", "Patient Gender", "View Position"]
     entries = {}
-    for line, (film, findings, age, sex, view) in _read_rows(path, columns, "Data_Entry_2017"):
+    for where, (film, findings, age, sex, view) in _read_rows(path, columns, "Data_Entry_2017"):
         findings = frozenset(findings.split("|")) - {"No Finding"}
         unknown = findings.difference(CLASS_NAMES)
         if unknown:
             raise UserError(
-                f"{path}:{line}: want findings of the 14, got {min(unknown)!r}; correct the line"
+                f"{where}: want findings of the 14, got {min(unknown)!r}; correct the line"
             )
         entries[film] = Entry(findings, _years(age), sex, view)
     return entries

@@ -51,7 +51,11 @@ def test_cells_columns_and_folders(tmp_path):
         "-1.0,images/x.dcm,7,1.0\r\n"
     )
     names, labels, patients = read_labels(write_csv(tmp_path / "own.csv", text))
-    assert names == ["a b/c-1.png", "x.dcm", "images/x.dcm"] and patients == ["7", "007", "7"]
+    assert names == ["a b/c-1.png", "x.dcm", "images/x.dcm"] and patients == [
+        "7",
+        "7",
+        "7",
+    ]  # one number
     assert labels.dtype == np.float32 and np.isnan(labels[:, 1:13]).all()
     np.testing.assert_array_equal(labels[:, [0, 13]], [[NAN, 1], [NAN, 0], [1, NAN]])
     again = read_label_list(tmp_path / "own.csv")
@@ -86,10 +90,10 @@ HEADER = "Image Index,Patient ID,Mass\n"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (HEADER, ": want a row for each film, got a header alone"),
+        (HEADER, ": want a row for each film, got only a header"),
         (HEADER + "a.png,1,2\n", ":2: want 0, 1, or nothing or -1"),
-        (HEADER + "a.png,1,\nb.png,1\n", ":3: want 3 cells as in the header, got 2"),
-        (HEADER + "a.png,1,0,0\n", ":2: want 3 cells as in the header, got 4"),
+        (HEADER + "a.png,1,\nb.png,1\n", ":3: want 3 cells, got 2"),
+        (HEADER + "a.png,1,0,0\n", ":2: want 3 cells, got 4"),
         (HEADER + "a.png,,0\n", ":2: want a patient in the column 'Patient ID'"),
         (HEADER + "a.png,1,0\n\na.png,2,1\n", ":4: want each film once, got a.png again"),
         (HEADER + '"a.png,1,0\n', ":2: want a row of a CSV file"),
@@ -104,8 +108,8 @@ HEADER = "Image Index,Patient ID,Mass\n"
         (HEADER + ",1,0\n", ":2: want the name of a film"),
         ("Image Index,mass\na.png,1\n", ":1: want 'Image Index', 'Patient ID' and names of"),
         ("Image Index,Mass,Mass\na.png,1,1\n", ":1: want each column once, got 'Mass' again"),
-        ("Image Index,Patient ID\na.png,1\n", ":1: want a column for a class at least"),
-        ("Image Index;Mass\na.png;1\n", ":1: want a column 'Image Index', got none"),
+        ("Image Index,Patient ID\na.png,1\n", ":1: no column for a class"),
+        ("Image Index;Mass\na.png;1\n", ":1: want cells separated by commas, got semicolons"),
         ("file,Mass\na.png,1\n", ":1: want a file name and 14 flags of 0 or 1, or a header"),
     ],
 )
@@ -392,3 +396,22 @@ def test_training_says_what_is_wrong_with_its_lists(forked, fails, phantoms, tmp
     assert "weights: none; AUROC_avg was never defined on" in result.stdout
     assert "next:" not in result.stdout
     assert not (tmp_path / "save" / "best_model.pdparams").exists()
+
+
+def test_a_patient_s_number_is_a_number_however_it_is_written(tmp_path, capfd):
+    rows = "a.png,100,1\nb.png,100.0,0\nc.png,00000100,0\nd.png,P100,0\n"
+    (tmp_path / "one.csv").write_text("Image Index,Patient ID,Mass\n" + rows)
+    (tmp_path / "other.csv").write_text("Image Index,Patient ID,Mass\n00000100_002.png,0100,1\n")
+    listed = read_labels(tmp_path / "one.csv")
+    assert listed.patients == ["100", "100", "100", "P100"]
+    assert "writes the numbers of 1 patients in several ways" in capfd.readouterr().err
+    assert films_shared(listed, read_labels(tmp_path / "other.csv")) == ["a.png", "b.png", "c.png"]
+
+
+@pytest.mark.parametrize(
+    ("more", "data_set"), [("", "nih"), (",Nodule or mass", "nih-adjudicated")]
+)
+def test_a_table_of_nih_s_films_is_no_label_list(tmp_path, more, data_set):
+    (tmp_path / "list.csv").write_text(f"Image Index,Finding Labels{more}\n")
+    with pytest.raises(UserError, match=f"not a label list; .*labels --from {data_set}$"):
+        read_labels(tmp_path / "list.csv")

@@ -2,13 +2,16 @@
 
 import csv
 import gzip
+import io
+import tarfile
+import zipfile
 
 import numpy as np
 import pytest
 
 from films.label_lists import CLASS_NAMES, read_label_list
 from public_data.convert_labels import write_label_csv
-from public_data.finding_names import FINDINGS
+from public_data.finding_names import FINDINGS, PADCHEST_BROKEN
 from runtime.files import UserError
 
 OBSERVATIONS = (
@@ -107,7 +110,7 @@ OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]
 def convert(tmp_path):
     """Write a table, convert it, and return the header and the lines of the label list."""
 
-    def run(data_set, text, metadata=None, unmentioned=None, all_views=False, flat=False):
+    def run(data_set, text, metadata=None, unmentioned=None, all_views=False, flat=False, **rest):
         (tmp_path / "table.csv").write_text(text)
         second = None
         if metadata is not None:
@@ -115,7 +118,7 @@ def convert(tmp_path):
             second.write_text(metadata)
         output = tmp_path / "list.csv"
         table = tmp_path / "table.csv"
-        write_label_csv(data_set, table, output, second, unmentioned, all_views, flat)
+        write_label_csv(data_set, table, output, second, unmentioned, all_views, flat, **rest)
         with open(output, newline="") as file:
             return list(csv.reader(file))
 
@@ -241,10 +244,14 @@ def test_nih_s_own_table_is_the_label_lists_but_for_the_films_of_2020(shared, tm
 @pytest.mark.parametrize(
     ("data_set", "text", "message"),
     [
-        ("chexpert", PADCHEST, r"table.csv:1: want a column 'Path'.*columns for --from padchest"),
+        (
+            "chexpert",
+            PADCHEST,
+            r"table.csv:1: no column 'Path'; it has the columns for --from padchest",
+        ),
         ("mimic", MIMIC_METADATA, "columns for --metadata of mimic"),
-        ("vindr", "a,b\n1,2\n", "want a column 'image_id', got a table without; download"),
-        ("nih", "", "want a column 'Image Index'"),
+        ("vindr", "a,b\n1,2\n", "table.csv:1: no column 'image_id'; download"),
+        ("nih", "", "table.csv:1: no column 'Image Index'"),
         ("chexpert", CHEXPERT.replace("-1.0", "2"), "table.csv:2: want 1.0, .* 'Edema', got '2'"),
         ("chexpert", CHEXPERT.replace("/patient90002", ""), "table.csv:4: want a path with /pat"),
         ("chexpert", CHEXPERT + "a,b\n", "table.csv:5: want 19 cells, got 2"),
@@ -252,11 +259,15 @@ def test_nih_s_own_table_is_the_label_lists_but_for_the_films_of_2020(shared, tm
         ("chexpert", CHEXPERT.replace("CheXpert", "/CheXpert"), "table.csv:2: want the name of a"),
         ("padchest", PADCHEST.replace("['exclude']", "exclude"), "table.csv:5: want findings as"),
         ("vindr", VINDR_TEST.replace(",1,", ",,"), "table.csv:2: want 0 or 1 .*'Atelectasis'"),
-        ("vindr", VINDR_TRAIN.replace("R2", "R1"), "table.csv:3: want each line once, got 00aa"),
+        ("vindr", VINDR_TRAIN.replace("R2", "R1"), "table.csv:3: 00aa of R1 is there again"),
         ("nih", NIH.replace("Cardiomegaly", "Cold"), "table.csv:2: want findings .* got 'Cold'"),
         ("nih", NIH.replace("_001", "_000"), r"table.csv:3: want each film once.*table.csv:2\)"),
-        ("nih", NIH.splitlines()[0], "want labelled films, got none"),
-        ("nih", NIH + "a\0b", "table.csv:4: want 11 cells|table.csv: want a table as CSV"),
+        ("nih", NIH.splitlines()[0], "table.csv: no labelled film"),
+        (
+            "nih",
+            NIH + "a\0b",
+            "table.csv:4: want 11 cells|table.csv: want a (table as|row of a) CSV",
+        ),
     ],
 )
 def test_a_table_that_is_not_as_it_should_be(convert, tmp_path, data_set, text, message):
@@ -269,7 +280,7 @@ def test_a_table_that_is_not_as_it_should_be(convert, tmp_path, data_set, text, 
 def test_a_second_table_that_is_not_as_it_should_be(convert):
     with pytest.raises(UserError, match=r"metadata.csv:1: .*columns for --from openi"):
         convert("openi", OPENI, OPENI)
-    with pytest.raises(UserError, match=r"table.csv:6: want each line once, got report 9001"):
+    with pytest.raises(UserError, match=r"table.csv:6: report 9001 is there again"):
         convert("openi", OPENI + "9001,normal,,,,,,\n", OPENI_METADATA)
 
 
@@ -278,6 +289,7 @@ def test_a_second_table_that_is_not_as_it_should_be(convert):
     [
         ("mimic", {}, "want --metadata too"),
         ("nih", {"metadata": MIMIC_METADATA}, "--metadata: want it with mimic or openi"),
+        ("nih", {"readers": "any"}, "--readers: want it with vindr"),
         ("nih", {"unmentioned": "unknown"}, "--unmentioned: want it with chexpert or mimic"),
     ],
 )
@@ -300,6 +312,172 @@ def test_the_output_is_not_the_table(tmp_path):
     with pytest.raises(UserError, match="want a new file for --output, got the table itself"):
         write_label_csv("nih", table, tmp_path / "." / "table.csv", None, None, False, False)
     assert table.read_text() == NIH
+
+
+@pytest.mark.parametrize(
+    ("labels", "present", "unknown"),
+    [
+        # A sentence of the report that nobody labelled may say anything.
+        ("['', 'pneumonia']", {"Pneumonia"}, {*CLASS_NAMES} - {"Pneumonia"}),
+        # "unchanged" beside "normal": the film is called normal.
+        ("['normal', 'unchanged']", set(), set()),
+        # Normal and a nodule contradict each other; nothing else is claimed.
+        ("['normal', 'nodule']", set(), {"Nodule"}),
+        # A look-alike of a nodule, and what a bad picture shows all the same.
+        ("['pseudonodule', 'suboptimal study']", set(), set()),
+    ],
+)
+def test_padchest_s_labels_are_read_for_what_they_say(convert, labels, present, unknown):
+    text = PADCHEST.replace("['normal']", labels).replace(",L,", ",PA,")
+    header, *rows = convert("padchest", text)
+    assert rows[2][0] == "54/3_c.png"
+    assert findings(header, rows[2]) == (present, unknown)
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        ("nan", "without labels"),  # 103 rows of the real table
+        ("['']", "without labels"),
+        ("['suboptimal study']", "without labels"),
+        ("['unchanged']", "of which no finding is known"),
+    ],
+)
+def test_padchest_s_rows_that_say_nothing_are_left_out_and_counted(convert, capsys, labels, reason):
+    text = PADCHEST.replace("['exclude']", "['normal']").replace(
+        "['unchanged', 'hiatal hernia']", labels
+    )
+    names = [row[0] for row in convert("padchest", text)[1:]]
+    assert names == ["0/1_a.png", "7/4_d.png", "7/6_f.png"]
+    assert reason in capsys.readouterr().out
+
+
+def test_films_of_padchest_that_are_known_to_be_broken_are_left_out(convert):
+    broken = sorted(PADCHEST_BROKEN)[0]
+    names = [row[0] for row in convert("padchest", PADCHEST.replace("1_a.png", broken))[1:]]
+    assert names == ["54/2_b.png", "7/6_f.png"]
+
+
+def test_chexpert_s_test_table_has_the_view_in_the_name(convert):
+    lines = [line.split(",") for line in CHEXPERT.splitlines()]
+    text = "".join(",".join(cells[:1] + cells[5:]) + "\n" for cells in lines)
+    assert [row[0].rpartition("/")[2] for row in convert("chexpert", text)[1:]] == [
+        "view1_frontal.jpg",
+        "view1_frontal.jpg",
+    ]
+
+
+VINDR_BOXES = """\
+image_id,class_name,class_id,rad_id,x_min,y_min,x_max,y_max
+00cc,Cardiomegaly,3,R8,691.0,1375.0,1653.0,1831.0
+00cc,Cardiomegaly,3,R9,690.0,1370.0,1650.0,1830.0
+00cc,Atelectasis,1,R9,100.0,100.0,200.0,200.0
+00cc,Atelectasis,1,R9,300.0,100.0,400.0,200.0
+00cc,No finding,14,R10,,,,
+"""
+
+
+@pytest.mark.parametrize(
+    ("readers", "present"),
+    [
+        (None, {"Cardiomegaly"}),  # two of three
+        ("any", {"Cardiomegaly", "Atelectasis"}),  # two boxes of one radiologist are one vote
+    ],
+)
+def test_vindr_s_boxes(convert, readers, present):
+    header, row = convert("vindr", VINDR_BOXES, readers=readers)
+    # Kaggle's table has none of the three: unknown.
+    expected = {"Mass", "Nodule", "Hernia", "Edema", "Emphysema", "Pneumonia"}
+    assert set(CLASS_NAMES).difference(header) == expected
+    assert row[0] == "train/00cc.dicom"
+    assert findings(header, row) == (present, set())
+
+
+ADJUDICATED = """\
+Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,\
+OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y],Fracture,Pneumothorax,\
+Airspace opacity,Nodule or mass,Set Id
+00090013_008.png,Pneumothorax,8,90013,60,M,AP,3056,2544,0.139,0.139,NO,NO,YES,NO,test
+00090013_026.png,No Finding,26,90013,57,M,AP,2500,2048,0.168,0.168,NO,YES,NO,YES,test
+""".replace("OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]", "W,H,X,Y")
+
+
+def test_radiologists_labels_of_nih_s_films(convert):
+    header, first, second = convert("nih-adjudicated", ADJUDICATED)
+    extra = ["Pneumothorax", "Nodule or mass", "Airspace opacity", "Fracture"]
+    assert header[2:] == ["Mass", "Nodule", *extra]
+    assert first == ["00090013_008.png", "00090013", "0", "0", "0", "0", "1", "0"]
+    # Nodule or mass: yes. Which of the two is not said.
+    assert second == ["00090013_026.png", "00090013", "", "", "1", "1", "0", "0"]
+
+
+def test_the_list_of_radiologists_labels_is_read(convert, tmp_path):
+    convert("nih-adjudicated", ADJUDICATED)
+    labels = read_label_list(tmp_path / "list.csv")[1]
+    assert labels[:, CLASS_NAMES.index("Pneumothorax")].tolist() == [0, 1]
+    assert np.isnan(labels[:, CLASS_NAMES.index("Hernia")]).all()
+
+
+def test_openi_s_headings_that_were_misread(convert):
+    headings = "Hemopneumothorax/right;Fibrosis/diffuse;Cardiac Shadow/borderline"
+    text = OPENI.replace("9001,normal", f'9001,"{headings};Hernia, Diaphragmatic/small"')
+    header, row, *_ = convert("openi", text, OPENI_METADATA)
+    expected = {"Effusion", "Pneumothorax", "Fibrosis", "Hernia"}
+    assert findings(header, row) == (expected, {"Cardiomegaly"})
+
+
+def test_openi_s_own_archive(tmp_path, capsys):
+    report = """<eCitation><uId id="CXR9001"/><MeSH><major>Nodule/lung</major>
+    <automatic>Mass</automatic></MeSH><parentImage id="CXR9001_IM-0001-4001"/>
+    <parentImage id="CXR9001_IM-0001-3001"/></eCitation>"""
+    archive, views, output = tmp_path / "r.tgz", tmp_path / "views.csv", tmp_path / "list.csv"
+    with tarfile.open(archive, "w:gz") as file:
+        member = tarfile.TarInfo("ecgen-radiology/9001.xml")
+        member.size = len(report)
+        file.addfile(member, io.BytesIO(report.encode()))
+    views.write_text(OPENI_METADATA)
+    write_label_csv("openi", archive, output, views, None, False, False)
+    with open(output, newline="") as file:
+        header, *rows = csv.reader(file)
+    assert [row[:2] for row in rows] == [["CXR9001_IM-0001-4001.png", "9001"]]
+    assert findings(header, rows[0]) == ({"Nodule"}, set())  # what a program found is not read
+    # The number is a report's: Open-i publishes no patient.
+    assert capsys.readouterr().out.endswith("1 films of 1 reports\n")
+    # Without the table of views all are kept only where that was asked for.
+    with pytest.raises(UserError, match="want --metadata too"):
+        write_label_csv("openi", archive, output, None, None, False, False)
+    write_label_csv("openi", archive, output, None, None, True, False)
+    assert capsys.readouterr().out.endswith("2 films of 1 reports\n")
+
+
+def test_a_table_in_a_zip(tmp_path):
+    table, output = tmp_path / "table.zip", tmp_path / "list.csv"
+    with zipfile.ZipFile(table, "w") as archive:
+        archive.writestr("Data_Entry_2017.csv", NIH)
+    write_label_csv("nih", table, output, None, None, False, False)
+    assert output.read_text().count("\n") == 3
+    with zipfile.ZipFile(table, "a") as archive:
+        archive.writestr("second.csv", NIH)
+    with pytest.raises(UserError, match="want one CSV file in the archive, got 2"):
+        write_label_csv("nih", table, output, None, None, False, False)
+
+
+@pytest.mark.parametrize(
+    ("data_set", "text", "message"),
+    [
+        ("nih", ADJUDICATED, "Google's table .* give --from nih-adjudicated"),
+        ("nih-adjudicated", NIH, "no column 'Pneumothorax'; .*columns for --from nih$"),
+        ("nih-adjudicated", ADJUDICATED.replace("YES,NO,test", "?,NO,test"), "want YES or NO"),
+        ("chexpert", VINDR_BOXES, "columns for --from vindr"),
+        ("chexpert", "path_to_image,age\na,1\n", "CheXpert Plus"),
+        ("vindr", VINDR_BOXES.replace("Cardiomegaly", "Cold"), "table.csv:2: want one of VinDr's"),
+        ("nih", NIH.replace(",", ";"), "table.csv:1: want cells .* by commas, got semicolons"),
+        ("nih", NIH.replace(",", "\t"), "table.csv:1: want cells .* by commas, got tabs"),
+    ],
+)
+def test_another_table_is_named_with_the_way(convert, data_set, text, message):
+    with pytest.raises(UserError, match=message):
+        convert(data_set, text)
 
 
 @pytest.mark.slow
