@@ -4,11 +4,17 @@
 
 ends with
 
-    wrote pretrained_models/model_from_torch.pdparams, sha256 <64 hex digits>
+    wrote pretrained_models/model_from_torch.pdparams, sha256 <64 hex digits>; largest difference
+    from PyTorch on a phantom film: 4.5e-08
 
-Pickled checkpoints (.pth, .pt, .pth.tar) need torch (a CPU wheel will do: requirements-dev.txt) and
-are read with `weights_only=True`, in a process without Paddle; .safetensors files need no torch.
+in one line. The file takes its name only once it was read back, each tensor has the checkpoint's
+values, and the 14 probabilities of a phantom film are PyTorch's to 1e-5. Pickled checkpoints
+(.pth, .pt, .pth.tar) need torch (a CPU wheel will do: requirements-dev.txt) and are read with
+`weights_only=True`, in a process without Paddle; .safetensors files need no torch: without it the
+tensors are compared, and no film.
 """
+
+import importlib.util
 
 from runtime import command_line
 
@@ -40,41 +46,65 @@ if __name__ == "__main__":
 import numpy as np
 import paddle
 
-from dataset import CLASS_NAMES
-from inference.torch_names import paddle_name
-from model import CheXNet, save_state
-from runtime.files import UserError, sha256
-from runtime.torch_checkpoint import read_torch
-from runtime.untrusted_files import read_safetensors
+from films.label_lists import CLASS_NAMES
+from model import CheXNet, load_weights, normalize
+from runtime.files import UserError, sha256, write_whole
+from weights.array_pipe import digest
+from weights.torch_checkpoint import Checkpoint, read_torch
+from weights.torch_names import paddle_name
+from weights.untrusted_files import read_safetensors
+from weights.weight_files import state_bytes
+
+TOLERANCE = 1e-5  # of a probability
+HEAD_WEIGHT = "densenet121.out.0.weight"
 
 
 def main(args):
-    torch_state = read_checkpoint(args.checkpoint)
     paddle.seed(0)  # a fresh head is the same each time
     network = CheXNet(len(CLASS_NAMES))
-    state, dropped = convert(torch_state, network, args.checkpoint, args.backbone_only)
+    network.eval()
+    fresh = network.densenet121.out[0]
+    head = (fresh.weight.numpy().T, fresh.bias.numpy()) if args.backbone_only else None
+    crops = normalize(paddle.to_tensor(phantom()))
+    checkpoint = read_checkpoint(args.checkpoint, crops.numpy(), head)
+    state, dropped = convert(checkpoint.arrays, network, args.checkpoint, args.backbone_only)
     tensors = network.state_dict()
     for name, array in state.items():
         tensors[name].set_value(array)
-    save_state(tensors, args.output)
+    with write_whole(args.output) as file:
+        file.write(state_bytes(tensors))
+        file.flush()
+        load_weights(network, file.name)
+        prove_tensors(args.checkpoint, checkpoint, network.state_dict(), args.backbone_only)
+        film = prove_film(args.checkpoint, checkpoint.probs, network, crops)
 
     parameters = sum(p.size for p in network.parameters() if not p.stop_gradient)
-    print(f"converted {len(state)} of {len(torch_state)} tensors")
+    print(f"converted {len(state)} of {len(checkpoint.arrays)} tensors")
     print(f"dropped {dropped['counters']} num_batches_tracked, which Paddle has no use for")
     if args.backbone_only:
         print(f"dropped {dropped['head']} tensors of the head; the network's is fresh")
     print(f"{parameters:,} trainable parameters")
-    print(f"wrote {args.output}, sha256 {sha256(args.output)}")
+    print(f"wrote {args.output}, sha256 {sha256(args.output)}; {film}")
 
 
-def read_checkpoint(path):
-    """Read the state dict of a checkpoint without running code from it.
+def phantom(side=224):
+    """Draw a crop to try networks on, two dark lungs in a bright chest: uint8 `[1, 1, H, W]`."""
+    down, across = np.mgrid[0:side, 0:side] / side
+    lungs = sum(np.hypot((across - x) / 0.16, (down - 0.45) / 0.33) < 1 for x in (0.28, 0.72))
+    grey = 120 + 90 * np.cos(3 * (across - 0.5)) * (1 - 0.7 * lungs) + 20 * np.sin(40 * down)
+    return grey.clip(0, 255).astype(np.uint8)[np.newaxis, np.newaxis]
+
+
+def read_checkpoint(path, crops, head=None):
+    """Read a checkpoint without running code from it, and what PyTorch predicts with it.
 
     Args:
         path: what torch.save wrote (zip or legacy form), or a .safetensors file.
+        crops, head: as `read_torch` has them.
 
     Returns:
-        dict from name to NumPy array; float16 and bfloat16 are widened to float32.
+        a `Checkpoint`; float16 and bfloat16 are widened to float32. Without torch a .safetensors
+        file has no probabilities.
 
     Raises:
         UserError: the file is missing, broken, or no state dict.
@@ -83,12 +113,59 @@ def read_checkpoint(path):
         pass
     if path.endswith(".pdparams"):
         raise UserError(f"{path}: this is a Paddle file already; give it to --weights as it is")
-    arrays = read_safetensors(path) if path.endswith(".safetensors") else read_torch(path)
-    return {name: _widen(array) for name, array in arrays.items()}
+    if path.endswith(".safetensors") and importlib.util.find_spec("torch") is None:
+        arrays = {name: _widen(array) for name, array in read_safetensors(path).items()}
+        return Checkpoint(arrays, {name: digest(a) for name, a in arrays.items()}, None)
+    return read_torch(path, crops, head)
 
 
 def _widen(array):
     return array.astype(np.float32) if array.dtype.kind == "f" else array
+
+
+def prove_tensors(path, checkpoint, state, backbone_only):
+    """Raise UserError unless each tensor that was read back has the checkpoint's values.
+
+    Args:
+        path: the checkpoint's, for messages.
+        checkpoint: a `Checkpoint`.
+        state: dict from Paddle's name to tensor, of the file that was written.
+        backbone_only: the head is none of the checkpoint's.
+    """
+    for torch_name, wanted in checkpoint.digests.items():
+        name = paddle_name(torch_name)
+        if name not in state or (backbone_only and name.startswith("densenet121.out.")):
+            continue
+        array = state[name].numpy()
+        if not np.array_equal(digest(array.T if name == HEAD_WEIGHT else array), wanted):
+            raise UserError(
+                f"{path}: {torch_name} has other values after conversion; nothing is written, "
+                "please report it"
+            )
+
+
+def prove_film(path, wanted, network, crops):
+    """Compare the probabilities of a phantom film with PyTorch's; return what to say of it.
+
+    Args:
+        path: the checkpoint's, for messages.
+        wanted: float32 `[1, 14]`, PyTorch's, or None.
+        network: the converted network.
+        crops: tensor `[1, 3, H, W]`, normalised.
+
+    Raises:
+        UserError: they differ by more than `TOLERANCE`.
+    """
+    if wanted is None:
+        return "no film was compared: that takes the package torch"
+    with paddle.no_grad():
+        difference = float(np.abs(network(crops).numpy() - wanted).max())
+    if not difference <= TOLERANCE:
+        raise UserError(
+            f"{path}: want probabilities of a phantom film within {TOLERANCE} of PyTorch's, got "
+            f"{difference:.1e}; nothing is written, please report it"
+        )
+    return f"largest difference from PyTorch on a phantom film: {difference:.1e}"
 
 
 def convert(torch_state, network, path, backbone_only=False):
@@ -125,7 +202,11 @@ def convert(torch_state, network, path, backbone_only=False):
                 f"{path}: want DenseNet-121 and its head alone, got {torch_name!r}, {why}; "
                 "this network has another architecture"
             )
-        if name == "densenet121.out.0.weight":
+        if not np.isfinite(array).all():
+            raise UserError(
+                f"{path}: {torch_name} has NaN or infinity in it; take an earlier checkpoint"
+            )
+        if name == HEAD_WEIGHT:
             array = array.T  # torch's Linear keeps [out, in], Paddle's [in, out]
         if list(array.shape) != list(wanted[name].shape):
             raise UserError(_wrong_shape(path, torch_name, array, wanted[name], is_head))

@@ -143,7 +143,7 @@ if __name__ == "__main__":
 import numpy as np
 import paddle
 
-from dataset import CLASS_NAMES, CenterCrop, ChestXray14, read_labels
+from dataset import CenterCrop, ChestXray14
 from evaluation.batch_bar import BatchBar
 from evaluation.data_source import describe_data
 from evaluation.heat_maps import BoxedFilms, MapSource, draw_examples, too_coarse
@@ -174,17 +174,18 @@ from evaluation.result_folder import (
     write_metrics,
     write_report,
 )
+from films.film_loader import FilmLoader
+from films.film_pixels import Reading
+from films.label_lists import CLASS_NAMES, read_labels
 from inference.activation_maps import KeepingTenCrop
 from inference.engine import choose_engine
-from inference.film_sizes import set_sizes
 from metrics import Predictions
 from model import CheXNet, TenCrop, load_weights
-from nih.annotations import read_data_entry, subgroups
-from runtime.batches import FilmLoader
+from public_data.nih_tables import read_data_entry, subgroups
 from runtime.devices import is_first_rank, print_once, set_device
 from runtime.files import file_facts, write_json
-from runtime.film_files import Reading
 from runtime.versions import versions
+from weights.trained_sizes import set_sizes
 
 
 def main(args):

@@ -75,18 +75,14 @@ if __name__ == "__main__":
 
 import numpy as np
 import paddle
-import safetensors.numpy
 from paddle import nn
 
-from dataset import CLASS_NAMES, read_film
+from films.film_pixels import read_film
+from films.label_lists import CLASS_NAMES
 from inference.engine import load_network
-from inference.film_sizes import set_sizes
-from inference.onnx_file import write_onnx
-from inference.torch_file import write_torch
 from model import CheXNet, TenCrop, load_weights
 from runtime.devices import set_device
 from runtime.files import UserError, sha256, write_json
-from runtime.torch_checkpoint import INSTALL_TORCH
 from web.site_folder import (
     check_target,
     predict_in_node,
@@ -94,6 +90,11 @@ from web.site_folder import (
     replace_page,
     write_site,
 )
+from weights.onnx_file import write_onnx
+from weights.torch_checkpoint import INSTALL_TORCH
+from weights.torch_file import write_torch
+from weights.trained_sizes import set_sizes
+from weights.weight_files import save_safetensors
 
 IS_PADDLE_2 = paddle.__version__.startswith("2")
 TOLERANCE = 1e-5
@@ -272,11 +273,16 @@ def export_safetensors(layer, path, films, metadata):
     """Save the weights alone; return the file's name and what the network predicts with them."""
     target = f"{path}.safetensors"
     state = {name: tensor.numpy() for name, tensor in layer.network.state_dict().items()}
-    with open(target, "wb") as file:
-        file.write(safetensors.numpy.save(state, metadata))
+    save_safetensors(state, target, metadata)
     network = CheXNet()
     load_weights(network, target)
     network.eval()
+    for name, tensor in network.state_dict().items():
+        if not np.array_equal(tensor.numpy(), state[name]):
+            raise UserError(
+                f"--format safetensors: the file holds another {name} than the network; nothing is "
+                "written, please report it"
+            )
     with paddle.no_grad():
         probs = TenCrop(network, layer.size)(paddle.to_tensor(np.concatenate(films))).numpy()
     return [os.path.basename(target)], probs

@@ -1,14 +1,24 @@
 """CheXNet: DenseNet-121 with a 14-way sigmoid head, ten-crop averaging, and its weight files."""
 
-import io
 import os
 
 import numpy as np
 import paddle
 from paddle import nn
 
-from runtime.files import UserError, first_line, write_whole
-from runtime.untrusted_files import is_torch_checkpoint, read_pickle, read_safetensors
+from runtime.files import UserError, first_line
+from weights.weight_files import read_weights, save_state
+
+__all__ = [
+    "AutoCast",
+    "CheXNet",
+    "LogLoss",
+    "TenCrop",
+    "load_weights",
+    "normalize",
+    "read_weights",
+    "save_state",
+]
 
 # Of the ImageNet photographs that the backbone started from, RGB in [0, 1] (torchvision's values).
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -209,14 +219,6 @@ class LogLoss(nn.Layer):
         return paddle.where(is_nan.any(), paddle.full_like(loss, float("nan")), loss)
 
 
-def save_state(state, path):
-    """Write a state dict, of a network or an optimiser, as `paddle.save` does, but whole."""
-    buffer = io.BytesIO()
-    paddle.save(state, buffer)
-    with write_whole(path) as file:
-        file.write(buffer.getbuffer())
-
-
 def load_weights(network, path):
     """Load weights into a network, strictly; code hidden in the file does not run.
 
@@ -243,54 +245,3 @@ def load_weights(network, path):
         if name not in wanted:
             raise UserError(f"{path}: want the network's tensors alone, got {name} too; {remedy}")
     network.set_state_dict({name: array.astype(np.float32) for name, array in state.items()})
-
-
-def _stem(path):
-    """Return a path without its extension, `.pth.tar` taken as one."""
-    return os.path.splitext(path.removesuffix(".tar"))[0]
-
-
-def read_weights(path):
-    """Read a weight file without running code from it.
-
-    Args:
-        path: `.pdparams` or `.safetensors`.
-
-    Returns:
-        dict from tensor name to float array.
-
-    Raises:
-        UserError: as `load_weights`.
-    """
-    if not os.path.isfile(path):
-        raise UserError(
-            f"{path}: want a weight file, got nothing there; train one (train.py), convert a "
-            "PyTorch checkpoint (convert_torch_weights.py), or download one (prepare_data.py "
-            "download --weights): pretrained_models/README.md has the steps"
-        )
-    if is_torch_checkpoint(path):
-        raise UserError(
-            f"{path}: this is a PyTorch checkpoint; convert it first: "
-            f"python convert_torch_weights.py {path} {_stem(path)}.pdparams"
-        )
-    if path.endswith(".safetensors"):
-        state = read_safetensors(path)
-    else:
-        state = read_pickle(path)
-        if isinstance(state, dict):
-            # Paddle's own note of which parameter has which name; not a tensor.
-            state.pop("StructuredToParameterName@@", None)
-    if not isinstance(state, dict):
-        raise UserError(
-            f"{path}: want a dict of tensors, got a {type(state).__name__}; give a state dict"
-        )
-    for name, array in state.items():
-        if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
-            kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
-            raise UserError(f"{path}: want {name!r} to be a float tensor, got {kind}; give weights")
-        if not np.isfinite(array).all():
-            raise UserError(
-                f"{path}: want {name} to be finite, got NaN or infinity in it; "
-                "take an earlier checkpoint"
-            )
-    return state

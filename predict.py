@@ -95,7 +95,6 @@ if __name__ == "__main__":
 
 import numpy as np
 
-from dataset import CLASS_NAMES, read_film
 from evaluation.heat_maps import too_coarse
 from evaluation.predicted_folder import (
     check_picture_names,
@@ -112,17 +111,19 @@ from evaluation.reference_values import (
     why_other,
 )
 from evaluation.significance import FEW
+from films.film_loader import film_pool, in_order
+from films.film_paths import films_below
+from films.film_pixels import Reading, read_film
+from films.label_lists import CLASS_NAMES
+from films.plausibility import doubt
 from inference.activation_maps import TenCropMaps, look
 from inference.engine import load_network
-from inference.film_check import doubt
-from inference.film_sizes import set_sizes
 from model import TenCrop
-from runtime.batches import film_pool, in_order
 from runtime.devices import set_device
 from runtime.files import UserError, sha256
-from runtime.film_files import Reading, films_below
 from runtime.progress import progress_bar
 from serving.server import serve
+from weights.trained_sizes import set_sizes
 
 
 def main(args):

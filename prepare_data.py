@@ -15,8 +15,8 @@ again at any point. `cache` ends with
 import os
 import sys
 
-from external_sets.findings import DATA_SETS
-from nih.sources import WEIGHTS
+from public_data.finding_names import DATA_SETS
+from public_data.sources import WEIGHTS
 from runtime import command_line
 from runtime.command_line import natural_int, positive_int
 
@@ -119,13 +119,13 @@ def add_labels(actions):
 if __name__ == "__main__":
     ARGS = parse_args()  # before Paddle is imported: --help and errors come at once
 
-from external_sets.label_csv import write_label_csv
-from nih.data_check import REFERENCE, check, show_check, sorted_films
-from nih.download import download
-from nih.film_cache import write_cache
-from nih.official_split import split_officially
+from films.film_cache import write_cache
+from films.film_pixels import Reading
+from public_data.convert_labels import write_label_csv
+from public_data.download import download
+from public_data.folder_check import REFERENCE, check, show_check, sorted_films
+from public_data.official_split import split_officially
 from runtime.files import UserError
-from runtime.film_files import Reading
 
 
 def main(args):

@@ -52,12 +52,12 @@ def parse_args():
 if __name__ == "__main__":
     ARGS = parse_args()  # before Paddle is imported: --help and errors come at once
 
-from dataset import read_label_list
 from evaluation.printed_tables import side_by_side
+from films.label_lists import read_label_list
 from metrics import PUBLISHED
-from nih.data_check import REFERENCE
-from nih.sources import LABELS, WEIGHTS
-from nih.transfer import file_digest
+from public_data.folder_check import REFERENCE
+from public_data.sources import LABELS, WEIGHTS
+from public_data.transfer import file_digest
 from reproduction.steps import find_places, make_steps
 from runtime.devices import find_device
 from runtime.files import UserError, read_json, sha256, write_json, write_whole

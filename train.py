@@ -120,13 +120,14 @@ if __name__ == "__main__":
 import numpy as np
 import paddle
 
-from dataset import CLASS_NAMES, CenterCrop, ChestXray14, RandomCropFlip, films_shared
+from dataset import CenterCrop, ChestXray14, RandomCropFlip
+from films.film_loader import EpochSampler, FilmLoader
+from films.film_pixels import Reading
+from films.label_lists import CLASS_NAMES, films_shared
 from metrics import AUROCAndLogLoss
 from model import CheXNet, LogLoss, load_weights
-from runtime.batches import EpochSampler, FilmLoader
 from runtime.devices import is_first_rank, print_once, set_device
 from runtime.files import UserError, sha256, write_json
-from runtime.film_files import Reading
 from runtime.precision import check_precision, current_float32_kind
 from runtime.versions import commit, versions
 from training.callbacks import (

@@ -94,7 +94,8 @@ def onnx_forward():
     """ONNX Runtime on ten crops, two at a time; the best of eight."""
     import onnxruntime
     import torch
-    from torch_densenet import DenseNet121
+
+    from benchmarks.torch_densenet import DenseNet121
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = os.cpu_count()
@@ -118,7 +119,8 @@ def onnx_forward():
 def torch_eval(paths):
     """The reference way: ToTensor and Normalize for each crop, two workers, batch 8, eager."""
     import torch
-    from torch_densenet import DenseNet121
+
+    from benchmarks.torch_densenet import DenseNet121
 
     net = DenseNet121().eval()
 
@@ -156,7 +158,8 @@ def paddle_eval(paths):
 def torch_step(films=16):
     """One training step in PyTorch, eager, Adam."""
     import torch
-    from torch_densenet import DenseNet121
+
+    from benchmarks.torch_densenet import DenseNet121
 
     net = DenseNet121().train()
     adam = torch.optim.Adam(net.parameters(), 1e-3)

@@ -97,7 +97,7 @@ def _row(args, loop, precision, folder):
 
 def write_films(folder, count, side):
     """Make a data folder of so many films, a hundred of noise over and over, with their cache."""
-    from nih.film_cache import write_cache
+    from films.film_cache import write_cache
 
     data = pathlib.Path(folder)
     (data / "images").mkdir()
@@ -119,11 +119,12 @@ def measure(args):
     """Return the figures of one row: films, seconds, seconds of them waited, bytes of memory."""
     import paddle
 
-    from dataset import CLASS_NAMES, ChestXray14, RandomCropFlip
+    from dataset import ChestXray14, RandomCropFlip
+    from films.film_loader import FilmLoader
+    from films.label_lists import CLASS_NAMES
     from inference.engine import choose_engine
     from metrics import AUROC
     from model import CheXNet, LogLoss, TenCrop
-    from runtime.batches import FilmLoader
     from runtime.devices import set_device
     from runtime.precision import check_precision
     from training.recipe import half_precision, make_optimizer

@@ -1,4 +1,4 @@
-"""Fit the rule of inference/film_check.py on real films, and count what it warns of.
+"""Fit the rule of films/plausibility.py on real films, and count what it warns of.
 
     python benchmarks/film_check.py --data-dir ../shared/sample_256 --others DIR
 
@@ -21,8 +21,10 @@ import numpy as np
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
-from dataset import find_films, read_film, read_label_list
-from inference.film_check import BLANK, SIDE, THRESHOLD, WEIGHTS, doubt, thumbnail
+from films.film_paths import find_films
+from films.film_pixels import read_film
+from films.label_lists import read_label_list
+from films.plausibility import BLANK, SIDE, THRESHOLD, WEIGHTS, doubt, thumbnail
 
 # A film that is turned or inverted is none as this network knows them.
 CHANGES = {

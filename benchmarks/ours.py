@@ -17,7 +17,7 @@ class Films:
     """The sample's films as dataset.ChestXray14 gives them, without a list."""
 
     def __getitem__(self, index):
-        from dataset import read_film
+        from films.film_pixels import read_film
 
         return read_film(FILMS[index]), np.zeros(14, np.float32)
 
@@ -80,7 +80,8 @@ def random_weights(folder):
     """Write the weights of a network that has learnt nothing into a folder; return their path."""
     import paddle
 
-    from model import CheXNet, save_state
+    from model import CheXNet
+    from weights.weight_files import save_state
 
     paddle.seed(0)
     path = os.path.join(folder, "random.pdparams")
@@ -90,7 +91,8 @@ def random_weights(folder):
 
 def train_samples():
     """Uncached training samples in one process."""
-    from dataset import RandomCropFlip, read_film
+    from dataset import RandomCropFlip
+    from films.film_pixels import read_film
 
     crop, rng = RandomCropFlip(224), np.random.default_rng(0)
     for _ in range(3):  # the best counts
@@ -111,7 +113,7 @@ def cached_films(folder, count):
         os.symlink(films[n % len(films)], data / "images" / name)
     flags = " 0" * 14
     (data / "list.txt").write_text("\n".join(name + flags for name in names))
-    write_cache = importlib.import_module("nih.film_cache").write_cache
+    write_cache = importlib.import_module("films.film_cache").write_cache
     paths = {name: str(data / "images" / name) for name in names}
     write_cache(folder, paths, 256, os.cpu_count())
     return ChestXray14(folder, str(data / "list.txt"), RandomCropFlip(224))
@@ -121,7 +123,7 @@ def cached_samples(count):
     """Cached training samples through paddle.io.DataLoader, batch 128, 2 workers."""
     import paddle
 
-    from runtime.batches import FilmLoader
+    from films.film_loader import FilmLoader
 
     with tempfile.TemporaryDirectory() as folder:
         films = cached_films(folder, 12_800)
@@ -140,7 +142,7 @@ def _predictions(rows):
 
 def auroc(rows=614 * 128):
     """Updates of 128 x 14, with the values after each."""
-    from dataset import CLASS_NAMES
+    from films.label_lists import CLASS_NAMES
     from metrics import AUROC
 
     labels, scores = _predictions(rows)

@@ -87,8 +87,8 @@ def lay_out(args, folder):
     films = sorted(pathlib.Path(args.films).glob("*.png"))[:SOURCES]
     if not films:
         raise UserError(f"{args.films}: want PNG films, got none; give their folder with --films")
-    from dataset import read_label_list
     from evaluation.predictions_csv import write_predictions
+    from films.label_lists import read_label_list
 
     labels, data = pathlib.Path(args.labels), folder / "data"
     lists = {

@@ -20,7 +20,7 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT)]
 
 from runtime import command_line, environment
 from runtime.command_line import int_list, natural_int, positive_float, positive_int
@@ -50,16 +50,16 @@ if __name__ == "__main__":
 import numpy as np
 import paddle
 import torch
-from torch_densenet import DenseNet121
 
+from benchmarks.torch_densenet import DenseNet121
 from dataset import ChestXray14, RandomCropFlip
-from inference.torch_names import paddle_name
+from films.film_loader import EpochSampler, FilmLoader
+from films.film_pixels import Reading
 from model import CheXNet, LogLoss, normalize
-from runtime.batches import EpochSampler, FilmLoader
 from runtime.files import write_whole
-from runtime.film_files import Reading
 from runtime.progress import progress_bar
 from training.recipe import make_optimizer
+from weights.torch_names import paddle_name
 
 COLOURS = dict(zip(NETWORKS, ("#0072B2", "#D55E00", "#999999"), strict=True))
 DECAY_FACTOR = 0.1

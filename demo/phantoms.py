@@ -22,7 +22,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from runtime import command_line  # before Paddle
 
 # isort: split
-from dataset import CLASS_NAMES
+from films.label_lists import CLASS_NAMES
 from runtime.command_line import natural_int, positive_int
 from runtime.files import write_whole
 from runtime.progress import progress_bar

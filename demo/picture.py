@@ -34,15 +34,16 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dataset import CLASS_NAMES, ChestXray14
+from dataset import ChestXray14
 from evaluation.heat_maps import MapSource
 from evaluation.predictions_csv import read_predictions
 from evaluation.report_plots import CHANCE, OURS, STYLE
+from films.label_lists import CLASS_NAMES
 from inference.activation_maps import heat_map
 from inference.engine import load_network
-from inference.film_sizes import set_sizes
 from runtime.devices import set_device
 from runtime.files import write_whole
+from weights.trained_sizes import set_sizes
 
 SIDE = 320  # of a film in the picture, pixels
 

@@ -1,4 +1,4 @@
 """From probabilities to evidence: figures, tables, heat maps, the report page.
 
-Imports `inference`, `nih`, the parts and `runtime`.
+Imports `inference`, `public_data` and what is below them.
 """

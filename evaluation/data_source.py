@@ -2,9 +2,9 @@
 
 import os
 
-from dataset import read_labels
-from nih.data_check import OFFICIAL, names_digest
-from nih.sources import LABELS
+from films.label_lists import read_labels
+from public_data.folder_check import OFFICIAL, names_digest
+from public_data.sources import LABELS
 from runtime.files import UserError, sha256
 
 # Beside the lists: a line or two of text that say what the films are. The page shows it.

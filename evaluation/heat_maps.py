@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 import paddle
 
-from dataset import CLASS_NAMES, read_label_list
 from evaluation.measures import measure_localization
+from films.label_lists import CLASS_NAMES, read_label_list
 from inference.activation_maps import TenCropMaps, check_covers, join_crops, resize_map
-from nih.annotations import BOX_GRID, read_boxes
+from public_data.nih_tables import BOX_GRID, read_boxes
 from runtime.files import UserError
 from runtime.progress import progress_bar
 

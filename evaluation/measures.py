@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from dataset import CLASS_NAMES
 from evaluation.calibration import (
     brier_score,
     calibration_line,
@@ -14,6 +13,7 @@ from evaluation.operating_points import RATES, rate_intervals, rates
 from evaluation.reference_values import calibrated_of
 from evaluation.significance import LEVEL, holm, resampled_p
 from evaluation.subgroup_rates import ENOUGH, GROUP_RATES, MISSED, rates_by_group, widest_gaps
+from films.label_lists import CLASS_NAMES
 from metrics import auroc, average_precision, bootstrap, delong, interval, mean_defined
 
 

@@ -6,10 +6,10 @@ import re
 
 import jinja2
 
-from dataset import CLASS_NAMES
 from evaluation.operating_points import RATES, without_threshold
 from evaluation.printed_tables import CALIBRATION_FIGURES, between, missed_text, shown
 from evaluation.subgroup_rates import ENOUGH, largest_gaps
+from films.label_lists import CLASS_NAMES
 from runtime.files import write_whole
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from dataset import films_shared, read_labels
 from evaluation.predictions_csv import read_predictions
+from films.label_lists import films_shared, read_labels
 from metrics import interval, known_rows, resample_patients
 from runtime.files import UserError
 

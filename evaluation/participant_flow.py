@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dataset import CLASS_NAMES
+from films.label_lists import CLASS_NAMES
 
 
 def participant_flow(listed, probs, validation=None):

@@ -5,13 +5,14 @@ import csv
 import os
 import tempfile
 
-from dataset import CLASS_NAMES, read_film
 from evaluation.localization import LEVELS, boxes_at
 from evaluation.predictions_csv import film_names, write_predictions
 from evaluation.reference_values import Meaning
+from films.film_paths import FILM_EXTENSIONS
+from films.film_pixels import read_film
+from films.label_lists import CLASS_NAMES
 from inference.activation_maps import heat_map, resize_map
 from runtime.files import UserError, write_whole
-from runtime.film_files import FILM_EXTENSIONS
 
 BOX_COLUMNS = ("Image Index", "Finding Label", "level", "x", "y", "w", "h")
 FINDING_COLUMNS = ("Image Index", "Finding Label", "probability", *Meaning._fields, "decision")

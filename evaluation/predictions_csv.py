@@ -4,7 +4,7 @@ import csv
 
 import numpy as np
 
-from dataset import CLASS_NAMES
+from films.label_lists import CLASS_NAMES
 from runtime.files import UserError, first_line, write_whole
 
 COLUMNS = ["Image Index", *(f"prob_{name}" for name in CLASS_NAMES)]

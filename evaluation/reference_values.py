@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dataset import CLASS_NAMES
 from evaluation.calibration import calibrate, fit_calibration
+from films.label_lists import CLASS_NAMES
 from metrics import known_rows
 from runtime.files import UserError, first_line
 

@@ -8,7 +8,6 @@ import os
 import jinja2
 import numpy as np
 
-from dataset import CLASS_NAMES
 from evaluation.heat_maps import EXAMPLES, rank
 from evaluation.localization import OVERLAPS
 from evaluation.operating_points import RATES, without_threshold
@@ -23,6 +22,7 @@ from evaluation.report_plots import (
 )
 from evaluation.subgroup_plots import draw_group_figures, draw_group_panels
 from evaluation.subgroup_rates import ENOUGH, MISSED, largest_gaps
+from films.label_lists import CLASS_NAMES
 from inference.activation_maps import heat_map
 from metrics import PUBLISHED
 from runtime.files import write_whole

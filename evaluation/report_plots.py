@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from dataset import CLASS_NAMES
 from evaluation.calibration import calibrate, equal_mass, reliability_curve, share_intervals
 from evaluation.operating_points import net_benefit
+from films.label_lists import CLASS_NAMES
 from metrics import PUBLISHED, known_rows
 
 # Of the palette of Okabe and Ito, told apart by the colour-blind; shapes differ as well.

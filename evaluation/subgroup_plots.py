@@ -5,9 +5,9 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from dataset import CLASS_NAMES
 from evaluation.report_plots import CHANCE, OURS, STYLE, THEIRS, figure_bytes
 from evaluation.subgroup_rates import ENOUGH, GROUP_RATES, MISSED, UNKNOWN
+from films.label_lists import CLASS_NAMES
 
 WIDTH = 3.8  # of a panel, inches
 

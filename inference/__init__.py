@@ -1,1 +1,1 @@
-"""A trained network at work: engines, class activation maps. Imports the parts and `runtime`."""
+"""A trained network at work: engines, class activation maps. Imports parts, `films`, `weights`."""

@@ -1,1 +1,1 @@
-"""The steps of reproduce.py, and whether their results are there. Imports `nih`, `training`."""
+"""The steps of reproduce.py, and whether their results are there. Imports what is below it."""

@@ -4,12 +4,14 @@ import hashlib
 import json
 import os
 
-from dataset import FilmCache, film_state, find_films, locate_films, read_label_list
-from nih.data_check import sorted_films
-from nih.download import imagenet_weights
+from films.film_cache import FilmCache, film_state
+from films.film_paths import find_films, locate_films
+from films.label_lists import read_label_list
+from public_data.download import imagenet_weights
+from public_data.folder_check import sorted_films
 from runtime.files import UserError, read_json, sha256
-from runtime.untrusted_files import read_pickle
 from training.checkpoints import find_checkpoints
+from weights.untrusted_files import read_pickle
 
 
 def films_there(data_dir, lists):

@@ -4,9 +4,9 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-from dataset import read_label_list
-from nih.data_check import REFERENCE, sorted_films
-from nih.download import FILMS, archives_size, imagenet_weights, missing_archives
+from films.label_lists import read_label_list
+from public_data.download import FILMS, archives_size, imagenet_weights, missing_archives
+from public_data.folder_check import REFERENCE, sorted_films
 from reproduction import results
 
 # Seconds on two cores of an AMD EPYC without a GPU (benchmarks/RESULTS.md; logs/README.md,

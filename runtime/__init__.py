@@ -1,1 +1,1 @@
-"""The machine: command line, devices, files, batches. Imports nothing else of the project."""
+"""The machine: command line, devices, processes, files. Imports nothing else of the project."""

@@ -157,7 +157,7 @@ def add_loading_arguments(parser):
 
 
 def add_reading_arguments(parser):
-    """Add the options of `runtime.film_files.Reading`, wherever films are read."""
+    """Add the options of `films.film_pixels.Reading`, wherever films are read."""
     parser.add_argument(
         "--window",
         type=window,

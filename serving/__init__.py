@@ -1,1 +1,1 @@
-"""The page of `predict.py --serve`. Imports `evaluation`, `inference`, the parts and `runtime`."""
+"""The page of `predict.py --serve`. Imports `evaluation`, `inference` and what is below them."""

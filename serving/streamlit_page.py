@@ -12,7 +12,6 @@ import paddle
 import streamlit as st
 from PIL import Image
 
-from dataset import CLASS_NAMES, read_film
 from evaluation.heat_maps import too_coarse
 from evaluation.reference_values import (
     meanings,
@@ -21,13 +20,14 @@ from evaluation.reference_values import (
     read_thresholds,
     why_other,
 )
+from films.film_pixels import Reading, read_film
+from films.label_lists import CLASS_NAMES
+from films.plausibility import doubt
 from inference.activation_maps import TenCropMaps, heat_map, look
 from inference.engine import load_network
-from inference.film_check import doubt
 from runtime.command_line import add_reading_arguments
 from runtime.devices import set_device
 from runtime.files import UserError, sha256
-from runtime.film_files import Reading
 
 SHOWN_SIDE = 2048  # of a film on the page at most, pixels
 SCROLLING_TABLES = "<style>[data-testid=stMarkdownContainer] { overflow-x: auto; }</style>"

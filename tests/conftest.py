@@ -1,9 +1,7 @@
 """Shared by all tests: a small phantom data set, the scripts as real processes, the real films."""
 
-import json
 import os
 import pathlib
-import re
 import shutil
 import subprocess
 import sys
@@ -12,9 +10,10 @@ import threading
 
 import pytest
 from filelock import FileLock
-from forked import Server
+from helpers.forked import Server
+from helpers.places import MAP_SIZES, ROOT, SHARED
+from helpers.processes import can_run
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "standin")]
 
 # Tests take turns on the cores: threads that are done sleep at once, not after spinning for 0.2 s.
@@ -27,10 +26,6 @@ os.environ.setdefault("MALLOC_MMAP_MAX_", "0")
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "-1")
 
 from runtime import environment  # noqa: F401  (before Paddle)
-
-SHARED = ROOT.parent / "shared"
-MAP_SIZES = ["--resize", 144, "--crop-size", 128]  # the least at which heat maps are drawn
-
 
 # Files whose tests wait for processes longest.
 LONGEST = ("test_bench", "test_distributed", "test_reproduce", "test_resume")
@@ -122,22 +117,6 @@ def browser(tmp_path_factory):
     driver.quit()
 
 
-def requests_of(browser):
-    """Return the addresses that a browser has asked for since the last call."""
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    return [
-        event["params"]["request"]["url"]
-        for event in events
-        if event["method"] == "Network.requestWillBeSent"
-    ]
-
-
-def requests_begun_by(browser, origin):
-    """Return the addresses that pages of an origin, their workers and service workers asked for."""
-    begun = rf'"initiator":"{re.escape(origin)}".*?"url":"([^"]*)"'  # an event a line
-    return set(re.findall(begun, browser.net_log.read_text(errors="replace")))
-
-
 def build_standin(device_type="standin"):
     """Return the environment variables with which Paddle has a stand-in accelerator."""
     import paddle
@@ -184,7 +163,7 @@ def on_device():
 @pytest.fixture
 def server():
     """A server on 127.0.0.1 that has no files yet."""
-    import mirror
+    from helpers import mirror
 
     server = mirror.Server()
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -204,14 +183,6 @@ def heeding_modes():
     if not can_run([*prefix, "true"]):
         pytest.skip("root reads and writes anything, and setpriv cannot keep it from that here")
     return prefix
-
-
-def can_run(command):
-    """Tell whether a command is there and ends well."""
-    try:
-        return subprocess.run(command, capture_output=True).returncode == 0
-    except FileNotFoundError:
-        return False
 
 
 @pytest.fixture
@@ -267,7 +238,8 @@ def random_weights(once):
     def save(folder):
         import paddle
 
-        from model import CheXNet, save_state
+        from model import CheXNet
+        from weights.weight_files import save_state
 
         paddle.seed(3)
         save_state(CheXNet().state_dict(), str(folder / "random.pdparams"))
@@ -290,8 +262,8 @@ def evaluated(script, phantoms, random_weights, once):
 @pytest.fixture(scope="session")
 def predicted_on_cpu(script, phantoms, random_weights, once):
     """Two test phantoms and their probabilities at `MAP_SIZES`, computed on the CPU."""
-    from dataset import read_label_list
     from evaluation.predictions_csv import read_predictions
+    from films.label_lists import read_label_list
 
     names, _ = read_label_list(phantoms / "labels" / "test_list.txt")
     films = [phantoms / "images" / name for name in names[:2]]
@@ -317,30 +289,9 @@ def reference_weights(shared, script, once):
     return once("reference", convert) / "model_from_torch.pdparams"
 
 
-def tree(folder):
-    """All files below a folder, to see that nothing was left there."""
-    return sorted(str(p.relative_to(folder)) for p in pathlib.Path(folder).rglob("*"))
+@pytest.fixture
+def members(tmp_path):
+    """What three networks predicted, as files, and the labels; see `helpers.evaluations`."""
+    from helpers.evaluations import write_members
 
-
-def tables_of(text):
-    """The tables of a page in Markdown: dict from heading to rows, each a list of cells."""
-    tables = {}
-    for table in re.findall(r"(?:^\|.*\n)+", text, re.M):
-        heading, line, *rows = (
-            [cell.strip() for cell in row[1:-1].split("|")] for row in table.splitlines()
-        )
-        assert set("".join(line)) == {"-"} and {len(row) for row in rows} == {len(heading)}
-        tables[tuple(heading)] = rows
-    return tables
-
-
-def link_films(source, target):
-    """Make a data folder whose films and lists can be changed without touching the original."""
-    for part in ("images", "labels"):
-        (target / part).mkdir(parents=True)
-        for file in (source / part).iterdir():
-            if part == "images":
-                os.symlink(file, target / part / file.name)
-            else:
-                (target / part / file.name).write_bytes(file.read_bytes())
-    return target
+    return write_members(tmp_path)

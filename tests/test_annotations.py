@@ -3,9 +3,9 @@ import gzip
 import numpy as np
 import pytest
 
-from dataset import CLASS_NAMES, read_label_list
 from evaluation.heat_maps import BoxedFilms
-from nih.annotations import Box, Entry, read_boxes, read_data_entry, read_names, subgroups
+from films.label_lists import CLASS_NAMES, read_label_list
+from public_data.nih_tables import Box, Entry, read_boxes, read_data_entry, read_names, subgroups
 from runtime.files import UserError
 
 BOXES = "Image Index,Finding Label,Bbox [x,y,w,h],,,\n"

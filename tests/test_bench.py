@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from helpers.places import ROOT
 from PIL import Image
 
 pytestmark = pytest.mark.slow

@@ -7,7 +7,6 @@ from scipy.stats import binomtest
 from sklearn.calibration import calibration_curve
 from sklearn.isotonic import IsotonicRegression
 
-from dataset import CLASS_NAMES
 from evaluation import report_plots
 from evaluation.calibration import (
     calibrate,
@@ -18,6 +17,7 @@ from evaluation.calibration import (
     reliability_curve,
     share_intervals,
 )
+from films.label_lists import CLASS_NAMES
 
 
 def test_bins_of_equal_mass_are_scikit_learn_s():

@@ -7,14 +7,14 @@ import types
 import numpy as np
 import paddle
 import pytest
-from conftest import ROOT
+from helpers.places import ROOT
 from sklearn.metrics import log_loss
 
-from dataset import CLASS_NAMES
+from films.label_lists import CLASS_NAMES
 from metrics import AUROC, MeanLogLoss
-from runtime.untrusted_files import read_pickle
 from training.callbacks import BestModel, EpochSchedule, SkippedSteps, Upkeep
 from training.checkpoints import Run
+from weights.untrusted_files import read_pickle
 
 NAN = float("nan")
 

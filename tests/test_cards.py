@@ -5,9 +5,9 @@ import re
 
 import numpy as np
 import pytest
-from conftest import ROOT, tables_of
+from helpers.folders import tables_of
+from helpers.places import ROOT
 
-from dataset import CLASS_NAMES, LabelList
 from evaluation.measures import (
     measure,
     measure_calibration,
@@ -17,7 +17,8 @@ from evaluation.measures import (
 from evaluation.model_card import write_model_card
 from evaluation.participant_flow import participant_flow
 from evaluation.reference_values import reference_values
-from nih.data_check import check, show_check
+from films.label_lists import CLASS_NAMES, LabelList
+from public_data.folder_check import check, show_check
 
 NAN = float("nan")
 FIGURES = ("auroc", "average_precision")

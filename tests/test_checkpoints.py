@@ -7,17 +7,18 @@ import types
 import numpy as np
 import paddle
 import pytest
-from conftest import ROOT, tree
+from helpers.folders import tree
+from helpers.places import ROOT
 from paddle.base.layer_helper import LayerHelper
 from paddle.utils import unique_name
 
-from dataset import CLASS_NAMES
+from films.label_lists import CLASS_NAMES
 from metrics import AUROC
 from runtime.files import UserError
-from runtime.untrusted_files import read_pickle
 from training.callbacks import BestModel
 from training.checkpoints import Checkpoints, Run, find_checkpoints
 from training.recipe import make_optimizer
+from weights.untrusted_files import read_pickle
 
 
 def small_run(folder, half=False):

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from helpers.places import ROOT
 
 SCRIPTS = (
     *("train", "eval", "predict", "export", "prepare_data", "convert_torch_weights"),

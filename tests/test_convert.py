@@ -1,19 +1,32 @@
 import os
-import re
 import subprocess
 import sys
 
 import numpy as np
 import paddle
 import pytest
+from helpers.folders import tree
 
 torch = pytest.importorskip("torch")
 
-from safetensors.torch import save_file
-from torch_densenet import lively_densenet
+from helpers.torch_checkpoints import (
+    FORMATS,
+    channels_last,
+    expanded,
+    rewritten,
+    scattered,
+    write,
+)
 
+from benchmarks.torch_densenet import lively_densenet
+from convert_torch_weights import prove_film, prove_tensors
 from model import CheXNet, load_weights
-from runtime.files import sha256
+from runtime.files import UserError, sha256
+from weights.array_pipe import digest, pack, unpack
+from weights.torch_checkpoint import Checkpoint
+from weights.torch_names import paddle_name
+from weights.untrusted_files import read_pickle, read_safetensors
+from weights.weight_files import read_weights, save_safetensors, save_state
 
 pytestmark = pytest.mark.slow
 
@@ -28,56 +41,6 @@ def films():
     return np.random.default_rng(0).normal(size=(2, 3, 64, 64)).astype(np.float32)
 
 
-def old_spelling(name):
-    """norm1 -> norm.1 inside dense layers, as torchvision had it when the reference was trained."""
-    return re.sub(r"(denselayer\d+\.(?:norm|conv))(\d)", r"\1.\2", name)
-
-
-def rewritten(
-    state, prefix="", old=False, half=False, plain_head=False, counters=True, parameters=False
-):
-    """A state dict as other projects keep it."""
-    new = {}
-    for name, tensor in state.items():
-        if name.endswith("num_batches_tracked") and not counters:
-            continue
-        if half and tensor.is_floating_point():
-            tensor = tensor.half()
-        if parameters and tensor.is_floating_point():
-            tensor = torch.nn.Parameter(tensor)
-        if plain_head:
-            name = name.replace("classifier.0.", "classifier.")
-        new[prefix + (old_spelling(name) if old else name)] = tensor
-    return new
-
-
-FORMATS = {
-    # the reference release: no counters, PyTorch 0.3's serialisation, an epoch beside the weights
-    "reference": (
-        {"prefix": "module.densenet121.", "old": True, "counters": False},
-        {"legacy": True, "wrap": "state_dict"},
-    ),
-    "reference in half precision": (
-        {"prefix": "module.densenet121.", "old": True, "counters": False, "half": True},
-        {"legacy": True, "wrap": "state_dict"},
-    ),
-    "today's torchvision": ({"plain_head": True}, {}),
-    "bare": ({}, {}),
-    "parameters": ({"parameters": True}, {}),
-    "another prefix": ({"prefix": "net.backbone."}, {"wrap": "model_state_dict"}),
-    "safetensors": ({}, {"safetensors": True}),
-    "half safetensors": ({"half": True}, {"safetensors": True}),
-}
-
-
-def write(state, path, legacy=False, wrap=None, safetensors=False):
-    if safetensors:
-        save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
-        return
-    checkpoint = {wrap: state, "epoch": 3, "best_loss": 0.15} if wrap else state
-    torch.save(checkpoint, path, _use_new_zipfile_serialization=not legacy)
-
-
 @pytest.mark.parametrize("kind", FORMATS)
 def test_every_known_format_predicts_the_same_after_conversion(
     forked, tmp_path, torch_net, films, kind
@@ -90,13 +53,16 @@ def test_every_known_format_predicts_the_same_after_conversion(
     assert result.returncode == 0, result.stderr
 
     tensors = 606 if change.get("counters", True) is False else 606 + 121
-    assert result.stdout.splitlines() == [
+    *lines, last = result.stdout.splitlines()
+    assert lines == [
         f"converted 606 of {tensors} tensors",
         f"dropped {tensors - 606} num_batches_tracked, which Paddle has no use for",
         "6,968,206 trainable parameters",
-        f"wrote {target}, sha256 {sha256(target)}",
     ]
-    rounded = lively_densenet(seed=5).half().float().eval()
+    last, said = last.split("; largest difference from PyTorch on a phantom film: ")
+    assert last == f"wrote {target}, sha256 {sha256(target)}" and float(said) <= 1e-5
+    precision = torch.bfloat16 if change.get("half") is torch.bfloat16 else torch.float16
+    rounded = lively_densenet(seed=5).to(precision).float().eval()
     reference = rounded if change.get("half") else torch_net
     network = CheXNet()
     load_weights(network, str(target))
@@ -106,6 +72,118 @@ def test_every_known_format_predicts_the_same_after_conversion(
         difference = np.abs(network(paddle.to_tensor(films)).numpy() - expected).max()
     print(f"largest difference: {difference:.1e}")
     assert difference <= 1e-5
+
+
+@pytest.fixture(scope="module")
+def plain(forked, tmp_path_factory, torch_net):
+    """The file that the network of `torch_net` becomes."""
+    folder = tmp_path_factory.mktemp("plain")
+    write(torch_net.state_dict(), str(folder / "w.pth"))
+    result = forked("convert_torch_weights.py", folder / "w.pth", folder / "w.pdparams")
+    assert result.returncode == 0, result.stderr
+    return folder / "w.pdparams"
+
+
+@pytest.mark.parametrize("layout", [channels_last, scattered])
+def test_strides_change_no_byte(forked, tmp_path, torch_net, plain, layout):
+    write(rewritten(torch_net.state_dict(), layout=layout), str(tmp_path / "w.pth"))
+    result = forked("convert_torch_weights.py", tmp_path / "w.pth", tmp_path / "w.pdparams")
+    assert result.returncode == 0, result.stderr
+    assert sha256(tmp_path / "w.pdparams") == sha256(plain)
+
+
+def test_one_number_in_memory_is_a_tensor_of_it(forked, tmp_path, torch_net):
+    state = torch_net.state_dict()
+    name = "features.denseblock2.denselayer3.norm1.weight"
+    one = expanded(state[name])
+    write(state | {name: one}, str(tmp_path / "w.pth"))
+    result = forked("convert_torch_weights.py", tmp_path / "w.pth", tmp_path / "w.pdparams")
+    assert result.returncode == 0, result.stderr
+    found = read_weights(str(tmp_path / "w.pdparams"))[paddle_name(name)]
+    np.testing.assert_array_equal(found, one.numpy())
+
+
+def test_the_reference_in_channels_last_is_the_reference(
+    forked, tmp_path, shared, reference_weights
+):
+    checkpoint = torch.load(shared / "reference" / "model.pth.tar", weights_only=True)
+    state = rewritten(checkpoint["state_dict"], layout=channels_last)
+    write(state, str(tmp_path / "w.pth"), wrap="state_dict")
+    result = forked("convert_torch_weights.py", tmp_path / "w.pth", tmp_path / "w.pdparams")
+    assert result.returncode == 0, result.stderr
+    assert sha256(tmp_path / "w.pdparams") == sha256(reference_weights)
+
+
+def strided(dtype=np.float32):
+    """Arrays whose memory is in another order than their values, and one of no dimension."""
+    values = np.arange(24).reshape(2, 3, 4).astype(dtype)
+    return {
+        "transposed": values.T,
+        "channels last": values.transpose(0, 2, 1).copy().transpose(0, 2, 1),
+        "sliced": values[:, ::2, 1:],
+        "backwards": values[..., ::-1],
+        "expanded": np.broadcast_to(values[:1], (5, 3, 4)),
+        "Fortran's": np.asfortranarray(values),
+        "a counter": np.array(7, np.int64),
+        "file": values,  # np.savez has a parameter of this name
+    }
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_arrays_of_any_strides_go_through_pipes_and_files(tmp_path, dtype):
+    arrays = strided(dtype)
+    save_safetensors(arrays, tmp_path / "a.safetensors", {"what": "arrays"})
+    save_state(arrays, str(tmp_path / "a.pdparams"))
+    for name, array in arrays.items():
+        whole = np.array(array.tolist(), array.dtype)  # value by value
+        assert np.array_equal(digest(array), digest(whole)), name
+    for found in (
+        unpack(pack(arrays)),
+        read_safetensors(str(tmp_path / "a.safetensors")),
+        read_pickle(str(tmp_path / "a.pdparams")),
+    ):
+        assert found.keys() == arrays.keys()
+        for name, array in arrays.items():
+            assert found[name].dtype == array.dtype and found[name].shape == array.shape, name
+            assert found[name].tolist() == array.tolist(), name
+
+
+def test_paddle_s_transposed_tensors_are_written_in_order(tmp_path):
+    tensor = paddle.arange(24, dtype="float32").reshape([2, 3, 4]).transpose([2, 0, 1])
+    save_safetensors({"t": tensor.numpy()}, tmp_path / "t.safetensors", {})
+    save_state({"t": tensor}, str(tmp_path / "t.pdparams"))
+    for found in (
+        read_safetensors(str(tmp_path / "t.safetensors")),
+        read_pickle(str(tmp_path / "t.pdparams")),
+    ):
+        assert found["t"].tolist() == np.arange(24.0).reshape(2, 3, 4).transpose(2, 0, 1).tolist()
+
+
+def test_a_copy_that_differs_is_refused(torch_net):
+    crops = np.zeros((1, 3, 64, 64), np.float32)
+    network = CheXNet()
+    network.eval()
+    name = "densenet121.conv1_func._conv.weight"
+    right = network.state_dict()[name].numpy()
+    checkpoint = Checkpoint({}, {"features.conv0.weight": digest(right)}, None)
+    prove_tensors("w.pth", checkpoint, network.state_dict(), False)
+    scrambled = Checkpoint({}, {"features.conv0.weight": digest(right[..., ::-1])}, None)
+    with pytest.raises(UserError, match=r"w\.pth: features\.conv0\.weight has other values"):
+        prove_tensors("w.pth", scrambled, network.state_dict(), False)
+    with paddle.no_grad():
+        probs = network(paddle.to_tensor(crops)).numpy()
+    assert prove_film("w.pth", probs, network, paddle.to_tensor(crops)).endswith(": 0.0e+00")
+    with pytest.raises(UserError, match=r"got 2\.0e-05; nothing is written"):
+        prove_film("w.pth", probs + np.float32(2e-5), network, paddle.to_tensor(crops))
+
+
+def test_a_checkpoint_with_nan_is_refused(fails, tmp_path, torch_net):
+    state = torch_net.state_dict()
+    state["features.norm5.weight"] = torch.full((1024,), float("nan"))
+    write(state, str(tmp_path / "w.pth"))
+    error = fails("convert_torch_weights.py", tmp_path / "w.pth", tmp_path / "w.pdparams")
+    assert "w.pth: features.norm5.weight has NaN or infinity in it" in error
+    assert tree(tmp_path) == ["w.pth"]
 
 
 # The second of the two fails where both are built for CUDA (Paddle issue 56812).

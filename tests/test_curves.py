@@ -3,7 +3,7 @@ import io
 import pytest
 from PIL import Image
 
-from dataset import CLASS_NAMES
+from films.label_lists import CLASS_NAMES
 from training.curves import best_epoch, draw_curves
 
 NAN = float("nan")

@@ -4,21 +4,17 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, can_run, link_films
+from helpers.folders import link_films
+from helpers.places import ROOT
+from helpers.processes import can_run
 from PIL import Image
 
-from dataset import (
-    CLASS_NAMES,
-    CenterCrop,
-    ChestXray14,
-    FilmRows,
-    RandomCropFlip,
-    find_films,
-    list_films,
-    read_film,
-    read_label_list,
-)
-from runtime.batches import FilmLoader
+from dataset import CenterCrop, ChestXray14, RandomCropFlip
+from films.film_cache import FilmRows
+from films.film_loader import FilmLoader
+from films.film_paths import find_films, list_films
+from films.film_pixels import read_film
+from films.label_lists import CLASS_NAMES, read_label_list
 from runtime.files import UserError
 
 FLAGS = "0 1 0 0 0 0 0 0 0 0 0 0 0 1"
@@ -232,7 +228,7 @@ def test_the_phantom_lists_are_patient_disjoint_and_films_real(phantoms):
 def test_a_small_dev_shm_is_noticed_and_the_films_come_all_the_same(phantoms, megabytes, ranks):
     """In a mount namespace of its own with a small /dev/shm, where Paddle would die of SIGBUS."""
     code = (
-        "import sys, runtime.environment, dataset\nfrom runtime import batches as loader\n"
+        "import sys, runtime.environment, dataset\nfrom films import film_loader as loader\n"
         f"films = dataset.ChestXray14({str(phantoms)!r}, {str(phantoms)!r} + sys.argv[1])\n"
         "print(sum(len(b) for b, _ in loader.FilmLoader(films, batch_size=12, num_workers=2)))"
     )
@@ -265,7 +261,7 @@ def test_rows_are_read_from_a_file_and_an_incomplete_one_is_refused(tmp_path, mo
 MEMORY = """
 import re, sys
 from dataset import ChestXray14
-from nih.film_cache import write_cache
+from films.film_cache import write_cache
 
 def memory(key):  # MiB
     return int(re.search(rf"{key}:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) // 1024

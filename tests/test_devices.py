@@ -10,15 +10,16 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import MAP_SIZES, ROOT
-from test_predict import served, wait_for
-from test_resume import same
+from helpers.pages import served
+from helpers.places import MAP_SIZES, ROOT
+from helpers.processes import wait_for
+from helpers.runs import same
 
 import standin
-from dataset import read_label_list
 from evaluation.predictions_csv import read_predictions
-from model import save_state
-from runtime.untrusted_files import read_pickle
+from films.label_lists import read_label_list
+from weights.untrusted_files import read_pickle
+from weights.weight_files import save_state
 
 pytestmark = pytest.mark.slow
 

@@ -18,16 +18,17 @@ import time
 import numpy as np
 import paddle
 import pytest
-from conftest import ROOT, link_films, tree
+from helpers.folders import link_films, tree
+from helpers.places import ROOT
+from helpers.runs import same_run
 from sklearn.metrics import log_loss
-from test_resume import same_run
 
 from dataset import CenterCrop, ChestXray14
 from model import CheXNet, load_weights
 from runtime.command_line import default_workers
 from runtime.devices import set_device
 from runtime.files import UserError
-from runtime.untrusted_files import read_pickle
+from weights.untrusted_files import read_pickle
 
 pytestmark = pytest.mark.slow
 
@@ -125,7 +126,7 @@ def test_two_ranks_give_the_predictions_of_one(launch, alone, tmp_path):
 def test_training_on_two_ranks_follows_one_with_the_same_global_batch(
     launch, phantoms, random_weights, tmp_path
 ):
-    name = "tests/fit_frozen_statistics.py"
+    name = "tests/helpers/fit_frozen_statistics.py"
     command = [sys.executable, ROOT / name, phantoms, 8, random_weights, tmp_path / "one.pdparams"]
     subprocess.run(list(map(str, command)), check=True)
     finish(launch(name, phantoms, 4, random_weights, tmp_path / "two.pdparams"))
@@ -337,7 +338,7 @@ def test_machines_that_see_other_checkpoints_do_not_train(
 
 def test_a_nan_on_another_rank_reaches_no_checkpoint(launch, phantoms, tmp_path):
     words = [*folders(phantoms, tmp_path), *TRAIN, "--save-steps", 1]
-    job = launch("tests/fit_nan_on_one_rank.py", *words, ranks=ONE_MACHINE)
+    job = launch("tests/helpers/fit_nan_on_one_rank.py", *words, ranks=ONE_MACHINE)
     job.communicate(timeout=300)
     assert job.returncode != 0
     (last,) = (tmp_path / "save").glob("epoch_*")

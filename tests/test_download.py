@@ -14,16 +14,18 @@ import time
 import numpy as np
 import paddle
 import pytest
-from conftest import ROOT, link_films, tables_of, tree
-from mirror import Huge, archive, fill
+from helpers.folders import link_films, tables_of, tree
+from helpers.mirror import Huge, archive, fill
+from helpers.places import ROOT
 
-from dataset import CLASS_NAMES, read_label_list
 from evaluation.predictions_csv import read_predictions
-from model import CheXNet, read_weights
-from nih import download
-from nih.demographics import demographics_rows
-from nih.download import fetch
+from films.label_lists import CLASS_NAMES, read_label_list
+from model import CheXNet
+from public_data import download
+from public_data.demographics import demographics_rows
+from public_data.download import fetch
 from runtime.files import UserError
+from weights.weight_files import read_weights
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 
@@ -108,7 +110,7 @@ def test_no_such_file_is_told_at_once_and_a_dead_server_after_some_attempts(
 
 def test_a_killed_download_goes_on(server, tmp_path):
     server.files["film"], server.tricks["film"] = CONTENT, ["slow"]
-    code = "import sys; from nih.download import fetch; fetch(*sys.argv[1:])"
+    code = "import sys; from public_data.download import fetch; fetch(*sys.argv[1:])"
     command = [sys.executable, "-c", code, f"{server.base}/film", str(tmp_path / "film")]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     part = tmp_path / "film.part"
@@ -318,7 +320,7 @@ def from_imagenet(server, imagenet, phantoms, tmp_path):
     words += ["--batch-size", 12, "--save-dir", tmp_path / "save", "--log-dir", tmp_path / "logs"]
     md5 = hashlib.md5(imagenet[0]).hexdigest()
     env = {**os.environ, "HOME": str(tmp_path), "no_proxy": "127.0.0.1"}
-    return ["tests/imagenet_from.py", f"{server.base}/{WEIGHTS}", md5, *words], env
+    return ["tests/helpers/imagenet_from.py", f"{server.base}/{WEIGHTS}", md5, *words], env
 
 
 def test_a_backbone_from_imagenet_is_the_file_s_and_its_head_is_new(

@@ -4,37 +4,14 @@ import json
 
 import numpy as np
 import pytest
+from helpers.evaluations import NAMES, run
 
 import eval as evaluation_script
-from dataset import CLASS_NAMES
-from evaluation.predictions_csv import mean_predictions, read_predictions, write_predictions
+from evaluation.predictions_csv import mean_predictions, read_predictions
 from evaluation.result_folder import check_folder, source_of
+from films.label_lists import CLASS_NAMES
 from metrics import auroc
 from runtime.files import UserError, sha256
-
-NAMES = [f"{n:08d}_000.png" for n in range(40)]
-
-
-@pytest.fixture
-def members(tmp_path):
-    """Three folders with predictions.csv each, labels, and a data folder."""
-    rng = np.random.default_rng(0)
-    labels = (rng.random((40, 14)) < 0.4).astype(np.uint8)
-    paths = []
-    for n in range(3):
-        (tmp_path / str(n)).mkdir()
-        paths.append(str(tmp_path / str(n) / "predictions.csv"))
-        write_predictions(paths[-1], NAMES, rng.random((40, 14)).astype(np.float32))
-    (tmp_path / "labels").mkdir()
-    lines = [f"{name} {' '.join(map(str, row))}" for name, row in zip(NAMES, labels, strict=True)]
-    (tmp_path / "labels" / "test_list.txt").write_text("\n".join(lines))
-    return paths, labels, tmp_path
-
-
-def run(monkeypatch, *words):
-    """Run eval.py's main in this process."""
-    monkeypatch.setattr("sys.argv", ["eval.py", *map(str, words)])
-    evaluation_script.main(evaluation_script.parse_args())
 
 
 def test_an_ensemble_is_the_mean_of_probabilities(members, monkeypatch, capsys):

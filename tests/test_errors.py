@@ -7,9 +7,10 @@ import shutil
 import numpy as np
 import paddle
 import pytest
-from conftest import link_films, tree
+from helpers.folders import link_films, tree
 
-from model import CheXNet, save_state
+from model import CheXNet
+from weights.weight_files import save_state
 
 # Small enough that a run that should not have started is soon over.
 SMALL = ["--resize", 72, "--crop-size", 64, "--batch-size", 4, "--epochs", 1]
@@ -130,8 +131,10 @@ def test_a_checkpoint_that_is_something_else(evaluate_fails, data, tmp_path, ext
 @pytest.mark.slow
 def test_a_nan_loss_stops_training_and_keeps_what_was_good(train_fails, data, tmp_path):
     network = CheXNet()
-    # The largest floats: their sums overflow to infinity, and infinity less infinity is NaN.
-    head = np.full((1024, 14), 3e38, np.float32)
+    # Normalised features times the largest float are infinite wherever they are above 1.2, one by
+    # one, whatever is added first; half of them less the other half is NaN.
+    network.densenet121.batch_norm.weight.set_value(np.full(1024, 3e38, np.float32))
+    head = np.ones((1024, 14), np.float32)
     head[::2] *= -1
     network.densenet121.out[0].weight.set_value(head)
     path = tmp_path / "huge.pdparams"
@@ -214,7 +217,7 @@ def test_a_full_disk_leaves_the_last_file_whole(fails, random_weights, small_dis
     shutil.copy(random_weights, target)
     before = target.read_bytes()
     torch = pytest.importorskip("torch")
-    from torch_densenet import lively_densenet
+    from benchmarks.torch_densenet import lively_densenet
 
     torch.save(lively_densenet().state_dict(), disk.parent / "w.pth")
     error = fails("convert_torch_weights.py", disk.parent / "w.pth", target)

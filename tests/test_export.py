@@ -5,10 +5,12 @@ import json
 import numpy as np
 import paddle
 import pytest
-from conftest import ROOT, tree
+from helpers.folders import tree
+from helpers.places import ROOT
 
-from dataset import CLASS_NAMES, read_film, read_label_list
 from evaluation.predictions_csv import read_predictions
+from films.film_pixels import read_film
+from films.label_lists import CLASS_NAMES, read_label_list
 from runtime.files import UserError, sha256
 
 pytestmark = pytest.mark.slow
@@ -111,7 +113,7 @@ def test_pytorch_gets_the_tensors_that_were_converted_and_predicts_the_same(
 ):
     """There and back: a PyTorch network, converted and exported, is that network, to the bit."""
     torch = pytest.importorskip("torch")
-    import torch_densenet
+    from benchmarks import torch_densenet
 
     net = torch_densenet.lively_densenet().eval()
     torch.save(net.state_dict(), tmp_path / "net.pth.tar")

@@ -9,104 +9,29 @@ import zlib
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from helpers.film_files import DEFLATED, PERSON, WRAPPED, dicom, grey, picture
+from helpers.places import ROOT
 from PIL import Image
 
-from dataset import ChestXray14, read_film
+from dataset import ChestXray14
 from evaluation.predicted_folder import check_picture_names, draw_pictures, picture_name, unfinished
+from films.dicom import apply_window
+from films.film_cache import write_cache
+from films.film_loader import film_pool, in_order
+from films.film_paths import films_below
+from films.film_pixels import AS_STORED, Reading, read_film
+from films.plausibility import doubt
 from inference.activation_maps import caption_height
-from inference.film_check import doubt
-from nih.data_check import sorted_films
-from nih.film_cache import write_cache
-from runtime.batches import film_pool, in_order
-from runtime.dicom_files import apply_window
+from public_data.folder_check import sorted_films
 from runtime.files import UserError
-from runtime.film_files import AS_STORED, Reading, films_below
 
 pydicom = pytest.importorskip("pydicom", minversion="3")
 
 from pydicom import uid
 
-# What a DICOM file says of a person; none of it may be seen anywhere.
-PERSON = {
-    "PatientName": "Quux^Secret",
-    "PatientID": "secret-4711",
-    "PatientBirthDate": "19010203",
-    "StudyDate": "20010203",
-    "StudyInstanceUID": "1.2.826.4711.1",
-    "SOPInstanceUID": "1.2.826.4711.2",
-    "InstitutionName": "Secret Hospital",
-}
-
-
-def grey(side=64):
-    """A picture with every grey value."""
-    draw = np.random.default_rng(0).integers(0, 256, (side, side), np.uint8)
-    draw.flat[:256] = np.arange(256)
-    return draw
-
-
-def dicom(pixels, syntax=uid.ExplicitVRLittleEndian, data=None, **elements):
-    """The bytes of a DICOM file: pixels uint8, uint16 or int16 `[H, W]`."""
-    bits = 8 * pixels.itemsize
-    film = pydicom.Dataset()
-    film.file_meta = pydicom.dataset.FileMetaDataset()
-    film.file_meta.TransferSyntaxUID = uid.UID(syntax)
-    film.file_meta.MediaStorageSOPInstanceUID = PERSON["SOPInstanceUID"]
-    film.SOPClassUID = film.file_meta.MediaStorageSOPClassUID = uid.SecondaryCaptureImageStorage
-    defaults = {
-        "Modality": "DX",
-        "SamplesPerPixel": 1,
-        "PhotometricInterpretation": "MONOCHROME2",
-        "PixelRepresentation": int(pixels.dtype.kind == "i"),
-        "BitsAllocated": bits,
-        "BitsStored": bits,
-        "HighBit": elements.get("BitsStored", bits) - 1,
-        "PixelData": pixels.tobytes() if data is None else data,
-    }
-    film.Rows, film.Columns = pixels.shape
-    for name, value in {**PERSON, **defaults, **elements}.items():
-        if value is not None:
-            setattr(film, name, value)
-    if data is not None:
-        film["PixelData"].VR = "OB"
-        film["PixelData"].is_undefined_length = True
-    elif film.file_meta.TransferSyntaxUID.is_compressed and syntax != DEFLATED:
-        film.compress(syntax, pixels, generate_instance_uid=False)
-    target = io.BytesIO()
-    pydicom.dcmwrite(target, film, enforce_file_format=True)
-    return target.getvalue()
-
-
-DEFLATED = uid.DeflatedExplicitVRLittleEndian
-
 
 def read(content, reading=AS_STORED):
     return read_film(io.BytesIO(content), None, "film", reading)[0]
-
-
-def picture(pixels, kind, **options):
-    target = io.BytesIO()
-    Image.fromarray(pixels).save(target, kind, **options)
-    return target.getvalue()
-
-
-WRAPPED = {
-    "MONOCHROME2": lambda x: dicom(x),
-    "MONOCHROME1": lambda x: dicom(255 - x, PhotometricInterpretation="MONOCHROME1"),
-    "16 bits": lambda x: dicom(x * np.uint16(257)),
-    "signed": lambda x: dicom((x.astype(np.int32) * 257 - 32768).astype(np.int16)),
-    "CR": lambda x: dicom(x, uid.ImplicitVRLittleEndian, Modality="CR"),
-    "deflated": lambda x: dicom(x, DEFLATED),
-    "RLE": lambda x: dicom(x * np.uint16(257), uid.RLELossless),
-    "its own window": lambda x: dicom(x, WindowCenter=[128, 9], WindowWidth=[256, 9]),
-    "16-bit PNG": lambda x: picture(x * np.uint16(257), "PNG"),
-    "16-bit TIFF": lambda x: picture(x * np.uint16(257), "TIFF"),
-    "16-bit TIFF, low is bright": lambda x: picture(
-        (255 - x) * np.uint16(257), "TIFF", tiffinfo={262: 0}
-    ),
-    "8-bit TIFF": lambda x: picture(x, "TIFF", compression="tiff_lzw"),
-}
 
 
 @pytest.mark.parametrize("kind", WRAPPED)
@@ -293,7 +218,7 @@ def test_a_broken_stream_does_not_end_the_process():
 
 
 def test_a_deflated_bomb_is_not_inflated(monkeypatch):
-    monkeypatch.setattr("runtime.dicom_files.DEFLATED_LIMIT", 1 << 24)
+    monkeypatch.setattr("films.dicom.DEFLATED_LIMIT", 1 << 24)
     head = dicom(grey(), DEFLATED)
     film = pydicom.dcmread(io.BytesIO(head))
     start = 144 + film.file_meta.FileMetaInformationGroupLength
@@ -374,7 +299,7 @@ def test_a_folder_that_cannot_be_read_is_an_error(heeding_modes, tmp_path):
     (tmp_path / "in" / "shut").mkdir(parents=True)
     (tmp_path / "in" / "one.png").touch()
     (tmp_path / "in" / "shut").chmod(0)
-    code = f"from runtime.film_files import films_below; films_below([{str(tmp_path / 'in')!r}])"
+    code = f"from films.film_paths import films_below; films_below([{str(tmp_path / 'in')!r}])"
     command = [*heeding_modes, sys.executable, "-c", code]
     result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert "PermissionError" in result.stderr and "shut" in result.stderr

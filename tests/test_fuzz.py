@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from convert_torch_weights import convert
-from dataset import read_film, read_label_list, read_labels
-from model import CheXNet, read_weights
+from films.film_pixels import read_film
+from films.label_lists import read_label_list, read_labels
+from model import CheXNet
 from runtime.files import UserError
-from runtime.torch_checkpoint import load_torch
-from runtime.untrusted_files import read_pickle, read_safetensors
+from weights.torch_checkpoint import load_torch
+from weights.untrusted_files import read_pickle, read_safetensors
+from weights.weight_files import read_weights
 
 torch = pytest.importorskip("torch")
 
@@ -141,7 +143,9 @@ NETWORK = CheXNet()
 @given(st.one_of(broken(torch_file(True)), broken(torch_file(False)), st.binary(max_size=200)))
 def test_torch_checkpoints(content):
     def converted(path):
-        return convert(load_torch(path), NETWORK, path)  # read_torch starts a process for each
+        # read_torch starts a process for each
+        arrays = {name: tensor.numpy() for name, tensor in load_torch(path).items()}
+        return convert(arrays, NETWORK, path)
 
     read(converted, content, ".pth.tar")
 

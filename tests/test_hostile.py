@@ -9,11 +9,11 @@ import zlib
 
 import numpy as np
 import pytest
-from conftest import link_films, tree
+from helpers.folders import link_films, tree
 from PIL import Image
 
-from dataset import read_label_list
-from runtime.untrusted_files import read_pickle
+from films.label_lists import read_label_list
+from weights.untrusted_files import read_pickle
 
 pytestmark = pytest.mark.slow
 

@@ -7,16 +7,9 @@ import re
 import numpy as np
 import paddle
 import pytest
-from conftest import link_films
+from helpers.folders import link_films
 
-from dataset import (
-    CLASS_NAMES,
-    ChestXray14,
-    LabelList,
-    films_shared,
-    read_label_list,
-    read_labels,
-)
+from dataset import ChestXray14
 from evaluation.calibration import brier_score, equal_mass, expected_calibration_error
 from evaluation.heat_maps import choose_examples
 from evaluation.measures import measure, measure_difference, measure_subgroups, measure_thresholds
@@ -25,6 +18,8 @@ from evaluation.predictions_csv import write_predictions
 from evaluation.printed_tables import show_difference, show_intervals
 from evaluation.report_page import write_report
 from evaluation.subgroup_rates import MISSED, rates_by_group
+from films.film_cache import write_cache
+from films.label_lists import CLASS_NAMES, LabelList, films_shared, read_label_list, read_labels
 from metrics import (
     AUROC,
     MeanLogLoss,
@@ -35,10 +30,10 @@ from metrics import (
     interval,
     resample_patients,
 )
-from model import LogLoss, read_weights
-from nih.data_check import check, sorted_films
-from nih.film_cache import write_cache
+from model import LogLoss
+from public_data.folder_check import check, sorted_films
 from runtime.files import UserError
+from weights.weight_files import read_weights
 
 NAN = np.nan
 

@@ -6,9 +6,9 @@ import gzip
 import numpy as np
 import pytest
 
-from dataset import CLASS_NAMES, read_label_list
-from external_sets.findings import FINDINGS
-from external_sets.label_csv import write_label_csv
+from films.label_lists import CLASS_NAMES, read_label_list
+from public_data.convert_labels import write_label_csv
+from public_data.finding_names import FINDINGS
 from runtime.files import UserError
 
 OBSERVATIONS = (

@@ -3,8 +3,8 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from dataset import CLASS_NAMES
 from evaluation.measures import measure
+from films.label_lists import CLASS_NAMES
 from metrics import (
     AUROC,
     PUBLISHED,

@@ -6,10 +6,10 @@ import json
 import numpy as np
 import paddle
 import pytest
-from conftest import link_films
+from helpers.folders import link_films
 
-from dataset import FilmCache
-from runtime.batches import film_pool
+from films.film_cache import FilmCache
+from films.film_loader import film_pool
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +41,7 @@ def test_evaluation_goes_on_with_the_next_best_engine_and_predicts_the_same(
 ):
     words = ["eval.py", "--data-dir", phantoms, "--weights", random_weights, *SMALL]
     result = script(
-        "tests/other_machine.py", system, *words, "--no-report", "--output-dir", tmp_path
+        "tests/helpers/other_machine.py", system, *words, "--no-report", "--output-dir", tmp_path
     )
     assert result.returncode == 0, result.stderr
     said = [line for line in result.stderr.splitlines() if "engine" in line or "note" in line]
@@ -57,7 +57,7 @@ def test_evaluation_goes_on_with_the_next_best_engine_and_predicts_the_same(
 def test_training_reads_in_the_main_process_where_paddle_has_no_workers(script, phantoms, tmp_path):
     words = ["train.py", "--data-dir", phantoms, *SMALL, "--pretrained", "none", "--epochs", 1]
     words += ["--batch-size", 12, "--save-dir", tmp_path / "save", "--log-dir", tmp_path / "logs"]
-    result = script("tests/other_machine.py", "windows", *words)
+    result = script("tests/helpers/other_machine.py", "windows", *words)
     assert result.returncode == 0, result.stderr
     assert "num_workers=0" in result.stdout and "DataLoader" not in result.stderr
     assert (tmp_path / "save" / "best_model.pdparams").exists()
@@ -75,10 +75,10 @@ def test_a_cache_in_use_is_not_replaced_and_one_of_its_own_is(script, fails, pha
 
     target = data / "cache_256" / "films.npy"
     in_use = FilmCache(data)
-    error = fails("tests/other_machine.py", "windows", *words, 2)
+    error = fails("tests/helpers/other_machine.py", "windows", *words, 2)
     assert f"{target}: want to replace it, but another process has it open" in error
     del in_use
-    result = script("tests/other_machine.py", "windows", *words, 2)
+    result = script("tests/helpers/other_machine.py", "windows", *words, 2)
     assert result.returncode == 0, result.stderr
     assert f"going on with {data / 'cache_256'} after 44 films" in result.stdout
     assert "wrote" in result.stdout

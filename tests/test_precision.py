@@ -6,7 +6,7 @@ import sys
 
 import paddle
 import pytest
-from conftest import ROOT
+from helpers.places import ROOT
 
 from runtime.files import UserError
 from runtime.precision import check_precision, float32_kind, lacking

@@ -1,25 +1,22 @@
 """predict.py as a command, and its page in a real browser."""
 
-import contextlib
 import csv
 import json
 import os
 import shutil
-import signal
 import socket
-import subprocess
-import sys
-import time
-import urllib.request
 
 import numpy as np
 import pytest
-from conftest import ROOT, SHARED, requests_of, tree
+from helpers.film_files import PERSON, dicom
+from helpers.folders import tree
+from helpers.pages import requests_of, served
+from helpers.places import SHARED
+from helpers.processes import wait_for
 from PIL import Image
-from test_films import PERSON, dicom
 
-from dataset import CLASS_NAMES, read_label_list
 from evaluation.predictions_csv import read_predictions, write_predictions
+from films.label_lists import CLASS_NAMES, read_label_list
 
 pytestmark = pytest.mark.slow
 
@@ -169,39 +166,6 @@ def test_real_films_are_predicted_as_expected(shared, script, reference_weights,
     for name, row in zip(names, probs, strict=False):
         assert np.abs(row - np.array(expected["sample", name], float)).max() <= 1e-5
     assert len(list(tmp_path.glob("*.png"))) == 3
-
-
-@contextlib.contextmanager
-def served(*words):
-    """The page, on a port that is free: its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, ROOT / "predict.py", "--serve", "--port", port, *words]
-    process = subprocess.Popen(
-        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    url = f"http://127.0.0.1:{port}/"
-    try:
-        for _ in range(3000):
-            assert process.poll() is None, process.stdout.read()
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(f"{url}_stcore/health").read()
-                break
-            time.sleep(0.1)
-        yield url, process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=300)
-
-
-def wait_for(found, seconds=300):
-    """Ask until something is found, and return it."""
-    end = time.monotonic() + seconds
-    while not (result := found()) and time.monotonic() < end:
-        time.sleep(0.1)
-    assert result
-    return result
 
 
 def test_the_page(browser, films, random_weights, reference, tmp_path):

@@ -9,19 +9,15 @@ import time
 
 import numpy as np
 import pytest
-from conftest import ROOT, link_films, tables_of, tree
+from helpers.folders import link_films, tables_of, tree
+from helpers.places import ROOT
 
-from dataset import (
-    ChestXray14,
-    RandomCropFlip,
-    patient,
-    read_film,
-    read_label_list,
-    read_labels,
-)
-from nih.annotations import read_data_entry
-from nih.demographics import demographics, demographics_rows
-from runtime.batches import FilmLoader
+from dataset import ChestXray14, RandomCropFlip
+from films.film_loader import FilmLoader
+from films.film_pixels import read_film
+from films.label_lists import patient, read_label_list, read_labels
+from public_data.demographics import demographics, demographics_rows
+from public_data.nih_tables import read_data_entry
 
 pytestmark = pytest.mark.slow
 

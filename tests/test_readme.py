@@ -4,9 +4,9 @@ import json
 import re
 
 import pytest
-from conftest import ROOT
+from helpers.places import ROOT
 
-from dataset import CLASS_NAMES
+from films.label_lists import CLASS_NAMES
 
 SCRIPTS = ("train", "eval", "predict", "export", "prepare_data", "convert_torch_weights")
 SCRIPTS += ("reproduce",)

@@ -4,9 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from test_ensembles import NAMES, members, run  # noqa: F401  (a fixture)
+from helpers.evaluations import NAMES, run
 
-from dataset import CLASS_NAMES
 from evaluation.calibration import brier_score, calibrate
 from evaluation.operating_points import choose_thresholds
 from evaluation.predictions_csv import read_predictions, write_predictions
@@ -19,6 +18,7 @@ from evaluation.reference_values import (
     reference_values,
     why_other,
 )
+from films.label_lists import CLASS_NAMES
 from runtime.files import UserError, sha256
 
 
@@ -65,7 +65,7 @@ def test_no_finding_above_its_threshold():
 
 
 @pytest.fixture
-def validated(members):  # noqa: F811
+def validated(members):
     """A folder, and words for eval.py: 40 test films, and 60 validation films of others."""
     paths, labels, folder = members
     rng = np.random.default_rng(1)

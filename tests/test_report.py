@@ -9,17 +9,18 @@ import xml.etree.ElementTree
 
 import numpy as np
 import pytest
-from conftest import requests_of, tree
+from helpers.folders import tree
+from helpers.pages import requests_of
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dataset import CLASS_NAMES, LabelList, read_label_list
 from evaluation.data_source import describe_data
 from evaluation.heat_maps import Example, choose_examples, rank
 from evaluation.measures import measure
 from evaluation.participant_flow import participant_flow
 from evaluation.report_page import write_report
 from evaluation.report_plots import _draw_precision_recall, _draw_roc
+from films.label_lists import CLASS_NAMES, LabelList, read_label_list
 from metrics import average_precision
 from runtime.files import UserError
 

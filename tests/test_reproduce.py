@@ -8,19 +8,20 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, tree
-from mirror import Huge, fill
+from helpers.folders import tree
+from helpers.mirror import Huge, fill
+from helpers.places import ROOT
 
 torch = pytest.importorskip("torch")
 
-from test_convert import FORMATS, rewritten, write
-from torch_densenet import lively_densenet
+from helpers.torch_checkpoints import FORMATS, rewritten, write
 
 import reproduce
-from model import read_weights
-from nih.download import ARCHIVES
+from benchmarks.torch_densenet import lively_densenet
+from public_data.download import ARCHIVES
 from reproduction.steps import find_places, make_steps
 from runtime.files import UserError, read_json, sha256
+from weights.weight_files import read_weights
 
 pytestmark = pytest.mark.slow
 

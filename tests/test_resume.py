@@ -9,11 +9,10 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
-from conftest import ROOT, tree
-
-from runtime.untrusted_files import read_pickle
+from helpers.folders import tree
+from helpers.places import ROOT
+from helpers.runs import same_run
 
 pytestmark = pytest.mark.slow
 
@@ -57,26 +56,6 @@ def other_seed(phantoms, once):
         subprocess.run(words, check=True, capture_output=True)
 
     return once("other_seed", train) / "save"
-
-
-def same_run(ours, theirs):
-    """The same files, weights, moments, state and metrics, to the bit."""
-    assert tree(ours) == tree(theirs)
-    for name in ("metrics.csv", "curves.svg"):
-        assert (ours / name).read_text() == (theirs / name).read_text()
-    for name in tree(ours):
-        if name.endswith((".pdparams", ".pdopt", ".pdstate")):
-            assert same(read_pickle(ours / name), read_pickle(theirs / name)), name
-
-
-def same(a, b):
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(map(same, a, b))
-    if isinstance(a, np.ndarray):
-        return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=True)
-    return a == b or (a != a and b != b)
 
 
 def kill_while(what, process, save, rng):

@@ -8,12 +8,12 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import tree
+from helpers.folders import tree
 from sklearn.metrics import roc_auc_score
 
-from dataset import CLASS_NAMES, read_label_list
+from films.label_lists import CLASS_NAMES, read_label_list
 from runtime.files import sha256
-from runtime.untrusted_files import read_pickle
+from weights.untrusted_files import read_pickle
 
 pytestmark = pytest.mark.slow
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from dataset import CLASS_NAMES
 from evaluation.measures import measure_difference
 from evaluation.printed_tables import show_difference
 from evaluation.significance import holm, resampled_p
+from films.label_lists import CLASS_NAMES
 from metrics import bootstrap
 
 

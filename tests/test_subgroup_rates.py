@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import precision_score, recall_score
 
-from dataset import CLASS_NAMES
 from evaluation.measures import measure_subgroups
 from evaluation.printed_tables import show_subgroups
 from evaluation.subgroup_plots import draw_group_panels
 from evaluation.subgroup_rates import MISSED, largest_gaps, rates_by_group, widest_gaps
+from films.label_lists import CLASS_NAMES
 from metrics import resample_patients
 
 THRESHOLDS = np.array([0.5, 0.6, 0.3])

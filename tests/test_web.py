@@ -16,13 +16,16 @@ from functools import partial
 import numpy as np
 import paddle
 import pytest
-from conftest import MAP_SIZES, ROOT, requests_begun_by, requests_of, tree
+from helpers.film_files import PERSON, WRAPPED, dicom, grey, picture
+from helpers.folders import tree
+from helpers.pages import requests_begun_by, requests_of
+from helpers.places import MAP_SIZES, ROOT
+from helpers.processes import wait_for
 from PIL import Image
-from test_films import PERSON, WRAPPED, dicom, grey, picture
-from test_predict import wait_for
 
-from dataset import CLASS_NAMES, read_film
 from evaluation.reference_values import meanings
+from films.film_pixels import read_film
+from films.label_lists import CLASS_NAMES
 from inference.activation_maps import TenCropMaps
 from model import CheXNet, load_weights
 from runtime.files import UserError, sha256
@@ -85,7 +88,7 @@ def page(script, predicted_on_cpu, random_weights, known, once):
 
 
 def in_node(page, *words):
-    command = ["node", ROOT / "tests" / "web_page.mjs", page, *words]
+    command = ["node", ROOT / "tests" / "helpers" / "web_page.mjs", page, *words]
     result = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     return [json.loads(line) for line in result.stdout.splitlines()]

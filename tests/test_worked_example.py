@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from conftest import ROOT
+from helpers.places import ROOT
 
 NOTEBOOK = ROOT / "demo" / "worked_example.ipynb"
 

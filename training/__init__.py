@@ -1,1 +1,1 @@
-"""What train.py adds to `paddle.Model.fit`. Imports the parts and `runtime`."""
+"""What train.py adds to `paddle.Model.fit`. Imports the parts, `films`, `weights`, `runtime`."""

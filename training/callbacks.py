@@ -7,11 +7,11 @@ import time
 import numpy as np
 import paddle
 
-from model import save_state
 from runtime.devices import is_first_rank, print_once
 from runtime.files import UserError, first_line
 from training.ranks import largest
 from training.recipe import float32_state
+from weights.weight_files import save_state
 
 
 class Upkeep(paddle.callbacks.Callback):
@@ -19,7 +19,7 @@ class Upkeep(paddle.callbacks.Callback):
 
     Args:
         run: the `Run`; its `epoch` and `step` hold, not those that `fit` counts from 0.
-        sampler: the training films' `batches.EpochSampler`.
+        sampler: the training films' `films.film_loader.EpochSampler`.
         log_loss: the `metrics.MeanLogLoss` among the model's metrics. It becomes the loss of an
             evaluation, where `paddle.Model` shows the last batch's.
     """

@@ -11,12 +11,12 @@ import time
 import numpy as np
 import paddle
 
-from model import save_state
 from runtime.devices import is_first_rank
 from runtime.files import UserError, write_whole
-from runtime.untrusted_files import read_pickle
 from training.ranks import gather_statistics, largest, mean_statistics, set_statistics
 from training.recipe import float32_state
+from weights.untrusted_files import read_pickle
+from weights.weight_files import save_state
 
 # Seconds after a signal in which further ones say nothing new. Slurm signals every process, and
 # Paddle's launcher each of its ranks three times, 0.2 s apart, one rank after the other.
@@ -37,7 +37,7 @@ class Run:
     """The state of a training run, besides the weights and the optimiser's state.
 
     The order of the films and their random crops follow from seed and epoch
-    (`runtime.batches.EpochSampler`), and the network draws nothing at random: no generator to keep.
+    (`films.film_loader.EpochSampler`); the network draws nothing at random: no generator to keep.
 
     Attributes:
         epoch: epochs that are complete, evaluation included; the index of the one under way.

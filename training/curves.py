@@ -5,7 +5,7 @@ import os
 import numpy as np
 import paddle
 
-from dataset import CLASS_NAMES
+from films.label_lists import CLASS_NAMES
 from runtime.devices import is_first_rank
 from runtime.files import write_whole
 

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dataset import CLASS_NAMES
 from evaluation.heat_maps import too_coarse
 from evaluation.reference_values import read_reference, read_thresholds, why_other
-from inference import film_check
+from films import plausibility
+from films.label_lists import CLASS_NAMES
 from inference.activation_maps import COLOURS
 from runtime.files import UserError, first_line, sha256, write_json, write_whole
 from web.npm_packages import INSTALL_NODE, PACKAGES, fetch_packages
@@ -169,7 +169,7 @@ def write_site(folder, network, weights, crop_size, resize, known):
         "runtime": _in(packages, "onnxruntime-web/dist/ort-wasm-simd-threaded.wasm"),
         "jpeg": _in(packages, "jsquash-jpeg/codec/dec/mozjpeg_dec.wasm"),
     }
-    halves = np.array(film_check.WEIGHTS)
+    halves = np.array(plausibility.WEIGHTS)
     settings = {
         "classes": CLASS_NAMES,
         "crop_size": crop_size,
@@ -181,10 +181,10 @@ def write_site(folder, network, weights, crop_size, resize, known):
         "reference": known.reference,
         "evaluation": known.evaluation,
         "film_check": {
-            "side": film_check.SIDE,
+            "side": plausibility.SIDE,
             "weights": np.hstack([halves, halves[:, ::-1]]).ravel().tolist(),
-            "threshold": film_check.THRESHOLD,
-            "blank": film_check.BLANK,
+            "threshold": plausibility.THRESHOLD,
+            "blank": plausibility.BLANK,
         },
         "colours": (colormaps[COLOURS](np.arange(256))[:, :3] * 255).round().astype(int).tolist(),
         "packages": [

@@ -1,5 +1,5 @@
 // Films in uncompressed DICOM files, by dicom-parser: the grey values that a viewer would show, as
-// 8 bits, as runtime/dicom_files.py has them. Nothing in a file but its pixels and what says how to
+// 8 bits, as films/dicom.py has them. Nothing in a file but its pixels and what says how to
 // show them is read.
 
 import { Inflate } from "./packages/fflate/esm/browser.js";

@@ -1,20 +1,121 @@
-"""Writing the cache of resized films that `dataset.FilmCache` reads."""
+"""The cache of resized films: `prepare_data.py cache` writes it once, `ChestXray14` reads it."""
 
+import contextlib
 import hashlib
 import io
 import json
+import math
 import os
+import weakref
 
 import numpy as np
 
-from dataset import FilmCache, film_state, read_film
-from runtime.batches import film_pool
+from films.film_loader import film_pool
+from films.film_pixels import AS_STORED, read_film
 from runtime.files import UserError, write_whole
-from runtime.film_files import AS_STORED
 from runtime.progress import progress_bar
 
 # Rows between two notes of how far it has come; what is lost when it is stopped.
 ROWS_A_NOTE = 256
+
+
+class FilmRows:
+    """The films of a films.npy, uint8 `[N, 256, 256]`, each read when it is asked for.
+
+    A memory map is no faster, and all films that a process has touched count as its memory. The
+    file stays open: a cache that is made again in its place does not change the films of this one.
+
+    Args:
+        path: of films.npy.
+
+    Raises:
+        ValueError: it is not complete.
+    """
+
+    def __init__(self, path):
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115
+        weakref.finalize(self, self._file.close)
+        np.lib.format.read_magic(self._file)
+        (count, *self._shape), _, _ = np.lib.format.read_array_header_1_0(self._file)
+        self._start, self._size = self._file.tell(), math.prod(self._shape)
+        if os.path.getsize(path) != self._start + count * self._size:
+            raise ValueError(f"{path} does not hold {count} films")
+
+    def __getitem__(self, row):
+        """Return a film, uint8 `[256, 256]`."""
+        place = self._start + int(row) * self._size
+        if hasattr(os, "pread"):  # worker processes share the file's position, so it is not used
+            film = os.pread(self._file.fileno(), self._size, place)
+        else:  # Windows: no worker processes
+            self._file.seek(place)
+            film = self._file.read(self._size)
+        return np.frombuffer(film, np.uint8).reshape(self._shape)
+
+
+class FilmCache:
+    """Resized films that `prepare_data.py cache` wrote once: `<data folder>/cache_256/`.
+
+    `films.npy` has the films, a row each; `index.json` says which film is in which row and what its
+    file was like. It is written last: a folder with an index is a complete cache.
+
+    Args:
+        data_dir: the data folder.
+        resize: side of the films, pixels.
+
+    Attributes:
+        folder: where the cache is, or would be.
+        index: what index.json holds, or None where there is no cache.
+        films: `FilmRows`, or None.
+    """
+
+    VERSION = 1  # of the cache's form; another one is out of date
+
+    def __init__(self, data_dir, resize=256):
+        self.folder = os.path.join(data_dir, f"cache_{resize}")
+        self.index, self.films = None, None
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            with open(os.path.join(self.folder, "index.json"), encoding="utf-8") as file:
+                index = json.load(file)
+            self.films = FilmRows(os.path.join(self.folder, "films.npy"))
+            self.index = index
+
+    def rows(self, names, paths, reading=AS_STORED):
+        """Find films in the cache, which holds those that are found by their bare name.
+
+        Args:
+            names: of the films wanted; one with a folder is never in the cache, where another film
+                may have its bare name.
+            paths: of their files.
+            reading: how they are wanted.
+
+        Returns:
+            rows: int64 `[len(paths)]`, rows of `films`; None where the cache cannot be used.
+            reason: why it cannot, or "".
+        """
+        if self.index is None:
+            return None, "no such cache, or an incomplete one"
+        if self.index["version"] != self.VERSION:
+            return None, "another version of this project wrote it"
+        if self.index.get("window") != reading.window:
+            return None, "it was made with another --window"
+        if self.index.get("any_modality") and not reading.any_modality:
+            return None, "it was made with --any-modality"
+        row_of = {name: row for row, (name, _, _) in enumerate(self.index["films"])}
+        rows = np.empty(len(paths), np.int64)
+        for n, (name, path) in enumerate(zip(names, paths, strict=True)):
+            row = row_of.get(name)
+            if row is None:
+                return None, f"{name} is not in it"
+            if [*film_state(path)] != self.index["films"][row]:
+                return None, f"{name} has changed since"
+            rows[n] = row
+        return rows, ""
+
+
+def film_state(path):
+    """Return what tells one file from another: its name, its size in bytes and its time in ns."""
+    state = os.stat(path)
+    return os.path.basename(path), state.st_size, state.st_mtime_ns
 
 
 def write_cache(data_dir, films, resize, workers, reading=AS_STORED):
@@ -25,7 +126,7 @@ def write_cache(data_dir, films, resize, workers, reading=AS_STORED):
 
     Args:
         data_dir: the data folder.
-        films: dict from name to path of N square films, as `data_check.sorted_films` returns.
+        films: dict from name to path of N square films, as `folder_check.sorted_films` returns.
         resize: side of the resized films, pixels.
         workers: number of processes.
         reading: how values of more than 8 bits are read.

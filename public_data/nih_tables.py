@@ -6,7 +6,7 @@ import posixpath
 import re
 from typing import NamedTuple
 
-from dataset import CLASS_NAMES
+from films.label_lists import CLASS_NAMES
 from runtime.files import UserError, first_line
 
 # The radiologists drew their boxes on films of this side, pixels.

@@ -12,8 +12,9 @@ import zlib
 
 import paddle
 
-from dataset import CLASS_NAMES, list_films
-from nih.sources import (
+from films.film_paths import list_films
+from films.label_lists import CLASS_NAMES
+from public_data.sources import (
     ARCHIVE_SIZE,
     ARCHIVES,
     JRZECH_MEAN_AUROC,
@@ -22,7 +23,7 @@ from nih.sources import (
     PREDICTIONS,
     WEIGHTS,
 )
-from nih.transfer import content_length, fetch
+from public_data.transfer import content_length, fetch
 from runtime.files import UserError, first_line
 from runtime.progress import progress_bar
 

@@ -6,8 +6,8 @@ import re
 import zlib
 from typing import NamedTuple
 
-from dataset import CLASS_NAMES, patient
-from external_sets.findings import CHEXPERT, OPENI, PADCHEST, VINDR
+from films.label_lists import CLASS_NAMES, patient
+from public_data.finding_names import CHEXPERT, OPENI, PADCHEST, VINDR
 from runtime.files import UserError, first_line
 
 # The columns that are read; a table that lacks one is another data set's.

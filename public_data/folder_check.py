@@ -7,13 +7,14 @@ import os
 
 import numpy as np
 
-from dataset import CLASS_NAMES, films_shared, list_films, locate_films, read_film, read_labels
-from nih.annotations import entry_of, read_data_entry
-from nih.demographics import demographics, demographics_rows
-from nih.sources import LABELS
-from runtime.batches import film_pool
+from films.film_loader import film_pool
+from films.film_paths import is_film, list_films, locate_films
+from films.film_pixels import AS_STORED, read_film
+from films.label_lists import CLASS_NAMES, films_shared, read_labels
+from public_data.demographics import demographics, demographics_rows
+from public_data.nih_tables import entry_of, read_data_entry
+from public_data.sources import LABELS
 from runtime.files import UserError, sha256
-from runtime.film_files import AS_STORED, is_film
 from runtime.progress import progress_bar
 
 # The reference project's lists: films, patients, and films on which Data_Entry_2017_v2020.csv

@@ -1,20 +1,21 @@
 """Train three steps with batch norm in eval mode, on one process or several: run by a test.
 
-python tests/fit_frozen_statistics.py DATA_DIR BATCH_SIZE WEIGHTS_TO_START_FROM WEIGHTS_TO_WRITE
+python tests/helpers/fit_frozen_statistics.py DATA_DIR BATCH_SIZE START_WEIGHTS OUTPUT
 """
 
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 from runtime import environment  # noqa: F401, I001  (before Paddle)
 
 import paddle
 
 from dataset import ChestXray14, RandomCropFlip
-from runtime.batches import EpochSampler, FilmLoader
-from model import CheXNet, LogLoss, load_weights, save_state
+from films.film_loader import EpochSampler, FilmLoader
+from model import CheXNet, LogLoss, load_weights
+from weights.weight_files import save_state
 
 data_dir, batch_size, start, end = sys.argv[1:]
 rank, ranks = paddle.distributed.get_rank(), paddle.distributed.get_world_size()

@@ -4,7 +4,7 @@ import pathlib
 import sys
 import zlib  # noqa: F401  (before Paddle 2.6, which has one of its own; train.py's parser does so)
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 import train
 from runtime import command_line

@@ -1,6 +1,6 @@
 """Run a script on a machine that lacks what Windows or macOS lack.
 
-    python tests/other_machine.py windows eval.py --data-dir ...
+    python tests/helpers/other_machine.py windows eval.py --data-dir ...
 
 The functions are taken away from this process, and where Paddle and Python ask for the system they
 are told its name; everything else is real.
@@ -18,7 +18,7 @@ import runpy
 import sys
 import types
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[0] = str(ROOT)
 
 

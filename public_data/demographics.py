@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from dataset import CLASS_NAMES
-from nih.annotations import entry_of, subgroups
+from films.label_lists import CLASS_NAMES
+from public_data.nih_tables import entry_of, subgroups
 
 KINDS = ("sex", "age", "view")
 

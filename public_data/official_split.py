@@ -4,8 +4,8 @@ import os
 
 import numpy as np
 
-from dataset import CLASS_NAMES, patient
-from nih.annotations import read_data_entry, read_names
+from films.label_lists import CLASS_NAMES, patient
+from public_data.nih_tables import read_data_entry, read_names
 from runtime.files import UserError, write_whole
 
 

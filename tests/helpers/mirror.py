@@ -8,7 +8,7 @@ import tarfile
 import threading
 import time
 
-from nih import download
+from public_data import download
 
 
 class Server(http.server.ThreadingHTTPServer):

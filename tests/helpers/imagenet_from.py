@@ -1,13 +1,13 @@
 """Run a script that takes Paddle's ImageNet weights from another address.
 
-python tests/imagenet_from.py http://127.0.0.1:8000/FILE MD5 train.py --data-dir ...
+python tests/helpers/imagenet_from.py http://127.0.0.1:8000/FILE MD5 train.py --data-dir ...
 """
 
 import pathlib
 import runpy
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[0] = str(ROOT)
 
 from runtime import environment  # noqa: F401  (before Paddle)

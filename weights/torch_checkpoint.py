@@ -9,34 +9,56 @@ import pickle
 import re
 import subprocess
 import sys
+from typing import NamedTuple
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 if __name__ == "__main__":
     sys.path[0] = ROOT  # where the project's modules are, not this folder
 
 from runtime.files import UserError, first_line
+from weights.array_pipe import digest, pack, unpack
+from weights.torch_names import paddle_name, torchvision_names
+from weights.torch_network import forward
 
 INSTALL_TORCH = "pip install torch --index-url https://download.pytorch.org/whl/cpu"
 # What people call the state dict inside a checkpoint's dict.
 STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model", "net")
+HEAD = ("classifier.0.weight", "classifier.0.bias")  # torchvision's names, for a Sequential
+PROBS = "probabilities"
 
 
-def read_torch(path):
-    """Read the state dict of a checkpoint in a process of its own.
+class Checkpoint(NamedTuple):
+    """A PyTorch checkpoint, and what tells whether a copy of it is right.
+
+    Attributes:
+        arrays: dict from torch's name to array; floats are float32.
+        digests: dict from name to the SHA-256 of the tensor as PyTorch has it, uint8 `[32]`.
+        probs: float32 `[K, C]`, what PyTorch computes of the crops; None where it is no
+            DenseNet-121 with a head.
+    """
+
+    arrays: dict
+    digests: dict
+    probs: object
+
+
+def read_torch(path, crops, head=None):
+    """Read the state dict of a checkpoint in a process of its own, and predict with it there.
 
     Args:
-        path: what torch.save wrote, in zip or legacy form.
+        path: what torch.save wrote, in zip or legacy form; or a .safetensors file.
+        crops: float32 `[K, 3, H, W]`, normalised.
+        head: weight `[C, 1024]` and bias `[C]` to predict with, if not the checkpoint's own.
 
     Returns:
-        dict from name to NumPy array; floats are float32.
+        a `Checkpoint`.
 
     Raises:
         UserError: torch is not there, or the file is broken or no state dict.
     """
-    import safetensors.numpy
-
+    sent = {"crops": crops} | dict(zip(HEAD, head or (), strict=False))
     command = [sys.executable, os.path.abspath(__file__), path]
-    result = subprocess.run(command, stdout=subprocess.PIPE)
+    result = subprocess.run(command, input=pack(sent), stdout=subprocess.PIPE)
     if result.returncode == 2:
         raise UserError(result.stdout.decode())
     if result.returncode:
@@ -44,11 +66,14 @@ def read_torch(path):
             f"{path}: the process that reads it with torch ended with status {result.returncode}; "
             'see above, and try python -c "import torch"'
         )
-    return safetensors.numpy.load(result.stdout)
+    size = int.from_bytes(result.stdout[:8], "big")
+    proof = unpack(result.stdout[8 : 8 + size])
+    probs = proof.pop(PROBS, None)
+    return Checkpoint(unpack(result.stdout[8 + size :]), proof, probs)
 
 
 def load_torch(path):
-    """Do what `read_torch` does, in this process."""
+    """Return a checkpoint's tensors, in this process: dict from name to tensor, floats float32."""
     try:
         import torch
     except ImportError as error:
@@ -62,7 +87,12 @@ def load_torch(path):
         ) from None
 
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        if path.endswith(".safetensors"):
+            from safetensors.torch import load_file
+
+            checkpoint = load_file(path)
+        else:
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         name = re.search(r"GLOBAL (\S+)", str(error))
         if name is None:
@@ -84,7 +114,7 @@ def load_torch(path):
             f"{path}: want a state dict, got a {type(state).__name__}; "
             "save model.state_dict() instead"
         )
-    arrays = {}
+    tensors = {}
     for name, tensor in state.items():
         if not isinstance(tensor, torch.Tensor) or not isinstance(name, str):
             raise UserError(
@@ -93,8 +123,27 @@ def load_torch(path):
             )
         tensor = tensor.detach()  # of named_parameters(), say
         # NumPy knows no bfloat16.
-        arrays[name] = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
-    return arrays
+        tensors[name] = tensor.float() if tensor.is_floating_point() else tensor
+    return tensors
+
+
+def predict(tensors, given):
+    """Return what PyTorch computes of crops, float32 `[K, C]`; None if this is no such network.
+
+    Args:
+        tensors: what `load_torch` returned.
+        given: dict with "crops" and perhaps a head, arrays.
+    """
+    import torch
+
+    ours = {paddle_name(name): tensor for name, tensor in tensors.items()}
+    state = {name: ours.get(paddle_name(name)) for name in torchvision_names()}
+    state |= {name: torch.from_numpy(given[name]) for name in HEAD if name in given}
+    try:
+        with torch.no_grad():
+            return forward(state, torch.from_numpy(given["crops"])).numpy()
+    except (AttributeError, RuntimeError, TypeError):  # a tensor is missing or does not fit
+        return None
 
 
 def _broken(path, error):
@@ -105,15 +154,18 @@ def _broken(path, error):
 
 
 def main(path):
-    """Write the arrays to standard output, or a message for the user and end with status 2."""
-    import safetensors.numpy
-
+    """Write the arrays and what they must be to standard output, or a message and end with 2."""
+    given = unpack(sys.stdin.buffer.read())
     try:
-        arrays = load_torch(path)
+        tensors = load_torch(path)
     except UserError as error:
         sys.stdout.buffer.write(str(error).encode())
         sys.exit(2)
-    sys.stdout.buffer.write(safetensors.numpy.save(arrays))
+    proof = {name: digest(tensor.contiguous().numpy()) for name, tensor in tensors.items()}
+    probs = predict(tensors, given)
+    proof = pack(proof if probs is None else proof | {PROBS: probs})
+    sys.stdout.buffer.write(len(proof).to_bytes(8, "big") + proof)
+    sys.stdout.buffer.write(pack({name: tensor.numpy() for name, tensor in tensors.items()}))
 
 
 if __name__ == "__main__":

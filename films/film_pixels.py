@@ -1,23 +1,14 @@
 """The files that films come in, PNG, JPEG, TIFF and DICOM, and their pixels as 8 bits of grey."""
 
-import os
+import contextlib
 import warnings
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, UnidentifiedImageError
 
-from runtime.dicom_files import (
-    SIDES,
-    apply_window,
-    eight_bits,
-    is_dicom,
-    look_up,
-    read_dicom,
-)
-from runtime.files import UserError
-
-FILM_EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
+from films.dicom import SIDES, apply_window, eight_bits, is_dicom, look_up, read_dicom
+from runtime.files import UserError, first_line
 
 # Of pictures that are larger than PIL expects; `SIDES` is the limit here.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -41,67 +32,53 @@ class Reading(NamedTuple):
 AS_STORED = Reading()
 
 
-def is_film(path):
-    """Tell whether a file is a film by its name or, as DICOM files often have none, its content."""
-    if os.path.basename(path).startswith("._"):  # what macOS keeps beside a file
-        return False
-    if path.lower().endswith(FILM_EXTENSIONS):
-        return True
-    if os.path.basename(path).upper() == "DICOMDIR" or not os.path.isfile(path):
-        return False
-    with open(path, "rb") as file:
-        return is_dicom(file)
+def read_film(path, resize=256, name=None, reading=AS_STORED):
+    """Read a film as PIL's `convert("RGB")` and bilinear resize of the short side do, one channel.
 
-
-def films_below(paths):
-    """Find films: files as they are given, and those below folders, which are gone through.
+    The three channels of a film are equal, and resizing the grey plane alone gives the same bytes.
 
     Args:
-        paths: of files and folders.
+        path: a PNG, JPEG, TIFF or DICOM file (see `films.film_pixels`), grey or in colours with
+            equal channels; or one that is open for reading bytes.
+        resize: length of the short side, pixels; None: as it is.
+        name: what to call it in messages, if not its path.
+        reading: how values of more than 8 bits are read.
 
     Returns:
-        dict from name to path: a file's own name, or its path below the folder, with "/"; in the
-        order of the paths, and sorted within a folder.
+        uint8 `[1, H, W]`.
 
     Raises:
-        UserError: a folder has no films, two films have one name, or a name is not UTF-8.
-        OSError: a folder cannot be read.
+        UserError: the file is missing, broken, no film, or not grey.
     """
-    films = {}
-    for path in paths:
-        found = {os.path.basename(path): path}
-        if os.path.isdir(path):
-            of = {os.path.relpath(file, path).replace(os.sep, "/"): file for file in _files(path)}
-            found = {name: of[name] for name in sorted(of) if is_film(of[name])}
-        if not found:
-            raise UserError(
-                f"{path}: want a folder with films, got none in it ({', '.join(FILM_EXTENSIONS)}); "
-                "check the path"
-            )
-        for name in found:
-            if any("\ud800" <= letter <= "\udfff" for letter in name):  # bytes that are no UTF-8
-                raise UserError(f"{name!a}: want a name in UTF-8, got other bytes; rename the film")
-            if name in films:
-                raise UserError(f"{name}: want films of different names, got it twice; rename one")
-        films |= found
-    return films
-
-
-def _files(folder):
-    """Yield the files below a folder, those behind links too; each folder once."""
-
-    def refuse(error):
-        raise error
-
-    seen = set()
-    for top, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
-        real = os.path.realpath(top)
-        if real in seen:  # a link to a folder above it
-            folders.clear()
-            continue
-        seen.add(real)
-        for name in names:
-            yield os.path.join(top, name)
+    name = name or path
+    try:
+        with contextlib.nullcontext(path) if hasattr(path, "read") else open(path, "rb") as file:
+            grey = read_grey(file, name, reading)
+    except FileNotFoundError:
+        raise UserError(f"{name}: want a film, got no such file; check the path") from None
+    except PermissionError:
+        raise UserError(f"{name}: want a film, got permission denied; chmod +r it") from None
+    except IsADirectoryError:
+        raise UserError(f"{name}: want a film, got a folder; give the files in it") from None
+    except UnidentifiedImageError:
+        raise UserError(
+            f"{name}: want a complete PNG, JPEG, TIFF or DICOM film, got a file that does not "
+            "decode as any; convert it to PNG, or download it again if it should be one"
+        ) from None
+    except UserError:
+        raise
+    except Exception as error:  # PIL tells a truncated or foreign file by nearly any type
+        raise UserError(
+            f"{name}: want a complete PNG, JPEG or TIFF film, got a file that does not decode "
+            f"({first_line(error)}); download it again"
+        ) from None
+    width, height = grey.size
+    short, long = min(grey.size), max(grey.size)
+    if resize and short != resize:
+        # torchvision's Resize: the long side is cut, not rounded, to a whole number.
+        long = int(resize * long / short)
+        grey = grey.resize((resize, long) if width <= height else (long, resize), Image.BILINEAR)
+    return np.asarray(grey)[np.newaxis]  # [H, W] -> [1, H, W]
 
 
 def read_grey(file, name, reading):

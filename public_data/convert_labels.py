@@ -4,9 +4,9 @@ import csv
 import os
 import re
 
-from dataset import CLASS_NAMES
-from external_sets.findings import FINDINGS
-from external_sets.published_tables import (
+from films.label_lists import CLASS_NAMES
+from public_data.finding_names import FINDINGS
+from public_data.label_tables import (
     METADATA_COLUMNS,
     read_chexpert,
     read_mimic,

@@ -1,1 +1,0 @@
-"""Other data sets' published tables, as label lists. Imports `dataset`, `runtime`."""

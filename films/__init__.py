@@ -1,0 +1,1 @@
+"""Films: label lists, files, pixels, cache, loader. Imports `runtime` only."""

@@ -1,1 +1,0 @@
-"""ChestX-ray14 as NIH publishes it: download, check, cache, split. Imports `dataset`, `runtime`."""

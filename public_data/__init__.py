@@ -1,0 +1,1 @@
+"""What NIH and others publish: downloads, tables, splits, labels. Imports `films`, `runtime`."""
