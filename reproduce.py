@@ -188,7 +188,7 @@ def report(args, places):
     }
     begin = "ImageNet weights" if args.pretrained == "imagenet" else "random weights"
     lines = [
-        "AUROCs, in brackets 95 % intervals by bootstrap over patients.",
+        "AUROCs, in brackets 95 % intervals over patients.",
         "published: by arnoweng/CheXNet of its checkpoint. published, here: that checkpoint, "
         "evaluated here.",
         f"own: trained here, {epochs} epoch{'s' * (epochs > 1)} from {begin}.",

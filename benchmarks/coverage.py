@@ -25,14 +25,13 @@ from bootstrap import bootstrap, percentiles, resample_patients, resampled_p
 from scipy.special import expit, logit
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from dataset import CLASS_NAMES, read_labels
 from evaluation import intervals as ours
 from evaluation.calibration import equal_mass, share_intervals
 from evaluation.operating_points import choose_thresholds
 from evaluation.predictions_csv import read_predictions
-from evaluation.significance import holm
-from metrics import delong
-from nih.annotations import read_data_entry, subgroups
+from evaluation.significance import delong, holm
+from films.label_lists import CLASS_NAMES, read_labels
+from public_data.nih_tables import read_data_entry, subgroups
 
 SIZES = (100, 300, 700, 2000)  # patients
 NOISE = 0.5  # standard deviation, on the logit: makes a second network of the first
@@ -256,8 +255,11 @@ def new_rates(sample, truth, with_finding):
     return found
 
 
-def bins_of(sample, population, weights, before=False):
-    """Return the calibration curve's shares of positives: `[10 C, 4]`, NaN for a missing bin."""
+def bins_of(sample, population, weights):
+    """Return the calibration curve's shares of positives: `[10 C, 4]`, NaN for a missing bin.
+
+    Their intervals are of both: Wilson's, by the effective number of films.
+    """
     rows = np.full((len(CLASS_NAMES), 10, 4), np.nan)
     for c in range(len(CLASS_NAMES)):
         probs, labels = sample["probs"][:, c], sample["labels"][:, c]
@@ -266,15 +268,7 @@ def bins_of(sample, population, weights, before=False):
         truth = np.bincount(of_all, weights * population["labels"][:, c], 10)
         truth /= np.maximum(np.bincount(of_all, weights, 10), 1e-9)
         bin_of = equal_mass(probs)
-        if before:
-            bounds = np.stack(share_intervals(labels, bin_of, sample["patient"]), axis=-1)
-        else:
-            inside = (bin_of[:, np.newaxis] == np.unique(bin_of)).astype(np.float64)
-            first = np.flatnonzero(np.diff(sample["patient"], prepend=-1))
-            films = np.add.reduceat(inside, first)
-            positives = np.add.reduceat(inside * labels[:, np.newaxis], first)
-            estimate = ours.ratio_estimate(positives, films)
-            bounds = ours.intervals(estimate)
+        bounds = np.stack(share_intervals(labels, bin_of, sample["patient"]), axis=-1)
         some = np.unique(bin_of)
         rows[c, some] = rows_of(ANY, bounds, truth[some])
     return {"calibration curve": rows.reshape(-1, 4)}
@@ -310,7 +304,7 @@ def bootstraps(sample, truth, population, weights, resamples):
     of_mean = resampled_p(np.nanmean(null, axis=1)[:, np.newaxis])[0]
     found |= p_rows(with_finding, resampled_p(null), of_mean, "")
     rates = bootstrapped_rates(sample, truth, with_finding, resamples)
-    return found | rates | bins_of(sample, population, weights, before=True)
+    return found | rates | bins_of(sample, population, weights)
 
 
 def bootstrapped_rates(sample, truth, with_finding, resamples):

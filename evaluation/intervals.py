@@ -20,8 +20,12 @@ from scipy.special import expit, logit, stdtr, stdtrit
 from metrics import known_rows
 
 METHOD = (
-    "jackknife over patients, logit scale, t quantile with Satterthwaite's degrees of freedom; "
-    "none for fewer than 3 patients with the finding"
+    "jackknife over patients on the logit scale, t quantile with Satterthwaite's degrees of "
+    "freedom; none for fewer than 3 patients with the finding"
+)
+METHOD_OF_DIFFERENCES = (
+    "jackknife over patients, t quantile with the patients with the finding, less one, as degrees "
+    "of freedom; none for fewer than 3"
 )
 LEVEL = 0.95
 FEWEST = 3  # patients; of fewer there is no interval: their spread tells nothing
@@ -186,6 +190,11 @@ def ratio_estimate(numerators, denominators):
         value = parts.sum(axis=0) / total
         derivative = (parts - value * wholes) / total
     return Estimate(*_with_chance(value, derivative, wholes, 0.5), (wholes > 0).sum(axis=0))
+
+
+def one_of(estimate, c):
+    """Return the `Estimate` of figure c alone."""
+    return Estimate(*(values[..., c : c + 1] for values in estimate))
 
 
 def mean_estimate(estimate, biases=0.0):
