@@ -22,6 +22,7 @@ from runtime import environment  # noqa: F401  (before Paddle)
 # isort: split
 import numpy as np
 from bootstrap import bootstrap, percentiles, resample_patients, resampled_p
+from coverage_table import ANY, SIZES, cells_of, print_table, write_cells
 from scipy.special import expit, logit
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -33,13 +34,10 @@ from evaluation.significance import delong, holm
 from films.label_lists import CLASS_NAMES, read_labels
 from public_data.nih_tables import read_data_entry, subgroups
 
-SIZES = (100, 300, 700, 2000)  # patients
 NOISE = 0.5  # standard deviation, on the logit: makes a second network of the first
-ANY = -1  # patients of a figure that is given for any number of them
 RATES = ("sensitivity", "specificity", "precision", "F1")
 GAPS = {"sex": ("F", "M"), "view": ("AP", "PA"), "age": ("40-59", "60-79")}
 ENOUGH = 30  # positive films of a class in a group, for a rate to be given
-RANGES = {"10 and more": (10, np.inf), "3 to 9": (3, 9), "any": (ANY, ANY)}
 
 
 def main():
@@ -333,78 +331,6 @@ def bootstrapped_rates(sample, truth, with_finding, resamples):
         truly = truth[f"gap by {kind}"]
         found[f"gap by {kind}"] = rows_of(np.where(enough, patients, 0), bounds, truly)
     return found
-
-
-def cells_of(rows, size, one_film):
-    """Return list of dicts, one for each figure, class and range of patients."""
-    cells = []
-    for figure, values in rows.items():
-        for k in range(values.shape[1]):
-            for words, (least, most) in RANGES.items():
-                patients, low, high, truth = values[:, k].T
-                inside = (patients >= least) & (patients <= most)
-                if inside.mean() < 0.5:
-                    continue
-                low, high, truth = low[inside], high[inside], truth[inside]
-                if np.isnan(high).all():  # p-values
-                    known = ~np.isnan(low)
-                    shares = {"rejected": (low[known] < 0.05).mean() if known.any() else np.nan}
-                else:
-                    given = ~np.isnan(low)
-                    below, above = (truth < low).mean(), (truth > high).mean()
-                    shares = {
-                        "coverage": given.mean() - below - above,
-                        "below": below,
-                        "above": above,
-                        "width": np.median((high - low)[given]) if given.any() else np.nan,
-                    }
-                cells.append(
-                    {"figure": figure, "class": k, "patients": size, "one film": one_film}
-                    | {"with finding": words, "samples": int(inside.sum())}
-                    | shares
-                )
-    return cells
-
-
-def print_table(cells, samples):
-    """Print a row for each figure, size, kind of sample and range of patients."""
-    print(f"{samples} samples of each size and kind.\n")
-    print(
-        "| figure | patients, films | with the finding | classes | coverage, mean (least to most) "
-        "| truth below, above | width |\n|---|---|---|---|---|---|---|"
-    )
-    keys = ("figure", "with finding", "one film", "patients")
-    groups = {}
-    for cell in cells:
-        groups.setdefault(tuple(cell[key] for key in keys), []).append(cell)
-    for (figure, words, one_film, patients), inside in groups.items():
-        films = "one film each" if one_film else "all films"
-        start = f"| {figure} | {patients}, {films} | {words} | {len(inside)} | "
-        if "rejected" in inside[0]:
-            shares = [cell["rejected"] for cell in inside]
-            if not np.isnan(shares).all():
-                print(start + f"{spread(shares)} rejected at 0.05 | | |")
-            continue
-        below, above, width = (
-            np.mean([cell[key] for cell in inside]) for key in ("below", "above", "width")
-        )
-        shares = spread([cell["coverage"] for cell in inside])
-        print(start + f"{shares} | {below:.3f}, {above:.3f} | {width:.3f} |")
-
-
-def spread(shares):
-    """Return the mean of some shares, and the least and the most if there are several."""
-    several = f" ({min(shares):.3f} to {max(shares):.3f})" if len(shares) > 1 else ""
-    return f"{np.mean(shares):.3f}{several}"
-
-
-def write_cells(path, cells):
-    keys = ("figure", "class", "patients", "one film", "with finding", "samples")
-    keys += ("coverage", "below", "above", "width", "rejected")
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(",".join(keys) + "\n")
-        for cell in cells:
-            file.write(",".join(str(cell.get(key, "")) for key in keys) + "\n")
 
 
 if __name__ == "__main__":
