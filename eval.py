@@ -13,7 +13,6 @@ and, on stderr, how sure each is: a 95 % interval over patients. Without a netwo
     python eval.py --compare a/predictions.csv b/predictions.csv
 """
 
-import argparse
 import contextlib
 import os
 import sys
@@ -67,8 +66,12 @@ def parse_args():
     further = parser.add_argument_group("further figures")
     further.add_argument("--no-intervals", action="store_true", help="leave 95%% intervals out")
     # Intervals were by bootstrap once: scripts still say how many resamples, and 0 for none.
-    further.add_argument("--bootstrap", type=natural_int, help=argparse.SUPPRESS)
-    further.add_argument("--seed", type=natural_int, help=argparse.SUPPRESS)
+    further.add_argument(
+        "--bootstrap",
+        type=natural_int,
+        help="0 is --no-intervals; other numbers, and --seed, mean nothing since nothing is drawn",
+    )
+    further.add_argument("--seed", type=natural_int, help="see --bootstrap")
     further.add_argument(
         "--thresholds-from",
         metavar="CSV",
