@@ -199,7 +199,7 @@ def convert(torch_state, network, path, backbone_only=False):
         if name not in wanted or name in state:
             why = "the same tensor twice" if name in state else f"{list(array.shape)} of its own"
             raise UserError(
-                f"{path}: want DenseNet-121 and its head alone, got {torch_name!r}, {why}; "
+                f"{path}: want only DenseNet-121 and its head, got {torch_name!r}, {why}; "
                 "this network has another architecture"
             )
         if not np.isfinite(array).all():
@@ -214,7 +214,7 @@ def convert(torch_state, network, path, backbone_only=False):
     for name in wanted:
         if name not in state and not (backbone_only and name.startswith("densenet121.out.")):
             raise UserError(
-                f"{path}: want a tensor for {name}, got none; the checkpoint is not a complete "
+                f"{path}: no tensor for {name} in it; the checkpoint is not a complete "
                 "DenseNet-121" + (" (without its head: --backbone-only)" if ".out." in name else "")
             )
     return state, dropped

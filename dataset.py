@@ -5,8 +5,9 @@ import paddle
 
 # Also names of this module: what a script of one's own needs of label lists and films.
 from films.film_cache import FilmCache
+from films.film_notes import FilmNotes
 from films.film_paths import find_films
-from films.film_pixels import AS_STORED, read_film
+from films.film_pixels import AS_STORED, read_film, read_film_with_facts
 from films.label_lists import CLASS_NAMES, read_label_list, read_labels
 
 __all__ = [
@@ -64,6 +65,7 @@ class ChestXray14(paddle.io.Dataset):
         names, labels: of it.
         epoch: counts from 0; set it before each pass over the data.
         source: where films are read from, in words.
+        notes: the `FilmNotes` of films that were read while `is_noting`, or of those in the cache.
     """
 
     def __init__(
@@ -82,6 +84,8 @@ class ChestXray14(paddle.io.Dataset):
         self._rows, reason = cache.rows(self.names, self.paths, reading)
         self._films = cache.films
         self.source = f"the cache {cache.folder}"
+        self.is_noting = self._rows is None
+        self.notes = FilmNotes() if self.is_noting else cache.notes(self.names)
         if self._rows is None:
             self.source = f"their files (the cache {cache.folder} is not used: {reason})"
 
@@ -102,7 +106,9 @@ class ChestXray14(paddle.io.Dataset):
     def __getitem__(self, index):
         """Return film uint8 `[1, H, W]` and labels float32 `[14]`, NumPy arrays; NaN: unknown."""
         if self._rows is None:
-            film = self.read_file(index, self.resize)
+            film, facts = read_film_with_facts(self.paths[index], self.resize, reading=self.reading)
+            if self.is_noting:
+                self.notes.add(self.names[index], film, facts)
         else:
             film = self._films[self._rows[index]][np.newaxis]
         if self.transform is not None:

@@ -185,7 +185,7 @@ from public_data.nih_tables import read_data_entry, subgroups
 from runtime.devices import is_first_rank, print_once, set_device
 from runtime.files import file_facts, write_json
 from runtime.versions import versions
-from weights.trained_sizes import set_sizes
+from weights.trained_sizes import choose_sizes
 
 
 def main(args):
@@ -263,9 +263,11 @@ def main(args):
 
 def find_inputs(args):
     """Fill in the defaults that depend on the data folder; fail now, not after hours of work."""
-    args.test_list = args.test_list or command_line.label_list(args, "test")
+    args.test_list = args.test_list or command_line.label_list(args.data_dir, args.split, "test")
     if args.thresholds_from:
-        args.thresholds_list = args.thresholds_list or command_line.label_list(args, "val")
+        args.thresholds_list = args.thresholds_list or command_line.label_list(
+            args.data_dir, args.split, "val"
+        )
     if args.data_entry is None:
         default = os.path.join(args.data_dir, "labels", "Data_Entry_2017_v2020.csv")
         args.data_entry = default if os.path.exists(default) else None
@@ -290,7 +292,7 @@ def run_network(args):
     """Return test films, their probabilities, what those depend on, and a `MapSource`."""
     # Of several processes (paddle.distributed.launch) each takes its share, and one prints.
     device = set_device(args.device, args.autotune)
-    set_sizes(args)
+    args.resize, args.crop_size = choose_sizes(args.weights, args.resize, args.crop_size)
     films = ChestXray14(
         args.data_dir,
         args.test_list,
@@ -310,12 +312,15 @@ def run_network(args):
     network = layer if on_cpu else network
     ten_crop = KeepingTenCrop(layer, args.crop_size) if keeps else TenCrop(layer, args.crop_size)
     probs = predict(ten_crop, films, args)
+    if films.notes.doubts and args.output_dir:
+        films.notes.write(os.path.join(args.output_dir, "doubted_films.csv"))
     source = {
         "weights": file_facts(args.weights),
         "crops": args.crops,
         "crop_size": args.crop_size,
         "resize": args.resize,
         "window": args.window,
+        **films.notes.as_figures(),
         "precision": precision,
         "device": device,
         "engine": engine,

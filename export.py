@@ -30,32 +30,24 @@ def parse_args():
     parser = command_line.ArgumentParser(__doc__, EXAMPLES)
     parser.add_argument(
         "films",
-        nargs="+",
+        nargs="*",
         metavar="FILM",
-        help="real films, to check the export on before it is written",
+        help="real films, to check the export on before it is written; at least one",
     )
-    parser.add_argument("--weights", required=True, help=".pdparams or .safetensors file")
+    command_line.add_weights_argument(parser, required=True)
     parser.add_argument(
         "--format",
         choices=["paddle", "onnx", "safetensors", "torch", "web"],
         required=True,
-        help="paddle: for Paddle Inference; safetensors: the weights alone; "
+        help="paddle: for Paddle Inference; safetensors: only the weights; "
         "torch: a state dict for torchvision's densenet121; "
         "web: a folder of static files, a page that runs the network in the browser",
     )
     parser.add_argument("--output-dir", default="exported", help="folder for the files")
     command_line.add_size_arguments(parser)
     page = parser.add_argument_group("page, with --format web")
-    page.add_argument(
-        "--thresholds",
-        metavar="JSON",
-        help="metrics.json of eval.py --thresholds-from: the page shows decisions",
-    )
-    page.add_argument(
-        "--reference",
-        metavar="JSON",
-        help="operating_points.json of eval.py --reference-from: the page says what a probability "
-        "means",
+    command_line.add_meaning_arguments(
+        page, "the page shows decisions", "the page says what a probability means"
     )
     page.add_argument(
         "--metrics",
@@ -63,10 +55,11 @@ def parse_args():
         help="metrics.json of eval.py: the page says how good the network is",
     )
     args = parser.parse_args()
+    if not args.films:
+        parser.error("give one film or more: the export is checked on them before it is written")
     if args.format != "web" and (args.thresholds or args.reference or args.metrics):
         parser.error("--thresholds, --reference and --metrics go with --format web")
-    if args.thresholds and args.reference:
-        parser.error("--reference has thresholds: leave --thresholds out")
+    command_line.check_meaning_arguments(parser, args)
     return args
 
 
@@ -79,8 +72,8 @@ from paddle import nn
 
 from films.film_pixels import read_film
 from films.label_lists import CLASS_NAMES
-from inference.engine import load_network
-from model import CheXNet, TenCrop, load_weights
+from inference.engine import read_network, run_on_cpu
+from model import TenCrop
 from runtime.devices import set_device
 from runtime.files import UserError, sha256, write_json
 from web.site_folder import (
@@ -93,12 +86,12 @@ from web.site_folder import (
 from weights.onnx_file import write_onnx
 from weights.torch_checkpoint import INSTALL_TORCH
 from weights.torch_file import write_torch
-from weights.trained_sizes import set_sizes
+from weights.trained_sizes import choose_sizes
 from weights.weight_files import save_safetensors
 
 IS_PADDLE_2 = paddle.__version__.startswith("2")
 TOLERANCE = 1e-5
-PACKAGES = {
+TOOLS = {
     "onnx": (
         ["paddle2onnx", "onnx", "onnxruntime"],
         "pip install paddle2onnx==2.1.0 onnx onnxruntime",
@@ -142,57 +135,30 @@ class CropNetwork(nn.Layer):
 
 
 def main(args):
-    set_sizes(args)
-    wanted, remedy = PACKAGES.get(args.format, ([], None))
-    missing = [name for name in wanted if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UserError(
-            f"--format {args.format}: the package {missing[0]} is not installed; {remedy}"
-        )
-    if args.format in ("paddle", "onnx", "web") and IS_PADDLE_2:
-        raise UserError(
-            f"--format {args.format}: want Paddle 3, got {paddle.__version__}, which cannot save "
-            "the crops; install another, or export safetensors"
-        )
+    args.resize, args.crop_size = choose_sizes(args.weights, args.resize, args.crop_size)
+    check_tools(args.format)
     stem = os.path.splitext(os.path.basename(args.weights))[0]
-    known, export = None, EXPORTS[args.format]
+    export, known = EXPORTS[args.format], None
+    digest = sha256(args.weights) if os.path.isfile(args.weights) else None
     if args.format == "web":
         check_target(os.path.join(args.output_dir, f"{stem}-web"))
-        if os.path.exists(args.weights):
-            known = read_known(args, sha256(args.weights))
+        if digest:
+            known = read_known(
+                args.thresholds, args.reference, args.metrics, digest, args.crop_size, args.resize
+            )
         export = functools.partial(export, paths=args.films, weights=args.weights, known=known)
     set_device("cpu")
     read = read_film if args.format == "web" else read_square
     films = [read(path, args.resize)[np.newaxis] for path in args.films]
-    network = CheXNet()
-    load_weights(network, args.weights)
-    network.eval()
-    with paddle.no_grad():
-        # As eval.py computes it; Paddle 2.6 fails on the program that it would do so with.
-        fast = network if IS_PADDLE_2 else load_network(args.weights, args.crop_size)
-        ten_crop = TenCrop(fast, args.crop_size)
-        expected = np.concatenate([ten_crop(paddle.to_tensor(film)).numpy() for film in films])
-
-    metadata = {
-        "classes": ",".join(CLASS_NAMES),
-        "weights_sha256": sha256(args.weights),
-        "preprocessing": f"grey plane of the film, short side {args.resize} pixels (PIL, bilinear)",
-        "input": f"uint8 [N, 1, {args.resize}, {args.resize}]",
-        "output": f"float32 [N, 14], probabilities, mean of ten crops of {args.crop_size} pixels",
-        "resize": str(args.resize),
-        "crop_size": str(args.crop_size),
-        "notice": "not for clinical use",
-    }
-    if args.format in ("safetensors", "torch"):  # the weights alone
-        metadata["input"] = f"float32 [N, 3, {args.crop_size}, {args.crop_size}], normalised"
-        metadata["output"] = "float32 [N, 14], probabilities"
+    network = read_network(args.weights)
+    expected = predict_as_eval(network, films, args.crop_size)
+    metadata = describe(args.format, digest, args.resize, args.crop_size)
     os.makedirs(args.output_dir, exist_ok=True)
     # On the same disk, so that what has passed takes its name in one step.
     with tempfile.TemporaryDirectory(dir=args.output_dir) as folder:
-        path = os.path.join(folder, stem)
         layer = BatchedTenCrop(network, args.crop_size)
         layer.eval()
-        written, probs = export(layer, path, films, metadata)
+        written, probs = export(layer, os.path.join(folder, stem), films, metadata)
         difference = float(np.abs(probs - expected).max())
         if not difference <= TOLERANCE:
             raise UserError(
@@ -213,6 +179,53 @@ def main(args):
         )
 
 
+def check_tools(form):
+    """Raise UserError where a package that a format needs is missing, or Paddle is too old."""
+    packages, remedy = TOOLS.get(form, ([], None))
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"--format {form}: the package {missing[0]} is not installed; {remedy}")
+    if form in ("paddle", "onnx", "web") and IS_PADDLE_2:
+        raise UserError(
+            f"--format {form}: want Paddle 3, got {paddle.__version__}, which cannot save the "
+            "crops; install another, or export safetensors"
+        )
+
+
+def predict_as_eval(network, films, crop_size):
+    """Return what eval.py predicts of films, float32 `[N, 14]`."""
+    # Paddle 2.6 fails on the program that it would do so with.
+    fast = network if IS_PADDLE_2 else run_on_cpu(network, crop_size)[0]
+    ten_crop = TenCrop(fast, crop_size)
+    with paddle.no_grad():
+        return np.concatenate([ten_crop(paddle.to_tensor(film)).numpy() for film in films])
+
+
+def describe(form, digest, resize, crop_size):
+    """Return what a file says of itself: a dict from text to text."""
+    metadata = {
+        "classes": ",".join(CLASS_NAMES),
+        "weights_sha256": digest,
+        "preprocessing": f"grey plane of the film, short side {resize} pixels (PIL, bilinear)",
+        "input": f"uint8 [N, 1, {resize}, {resize}]",
+        "output": f"float32 [N, {len(CLASS_NAMES)}], probabilities, mean of ten crops of "
+        f"{crop_size} pixels",
+        "resize": str(resize),
+        "crop_size": str(crop_size),
+        "notice": "not for clinical use",
+    }
+    if form in ("safetensors", "torch"):  # no crops, only the weights
+        metadata["input"] = f"float32 [N, 3, {crop_size}, {crop_size}], normalised"
+        metadata["output"] = f"float32 [N, {len(CLASS_NAMES)}], probabilities"
+    if form == "web":
+        metadata["input"] = f"crops: uint8 [N, 1, {crop_size}, {crop_size}]"
+        metadata["output"] = (
+            f"probabilities: float32 [N, {len(CLASS_NAMES)}]; "
+            f"maps: float32 [N, {len(CLASS_NAMES)}, h, w]"
+        )
+    return metadata
+
+
 def read_square(path, side):
     """Read a film that is square, as all of this data set are: uint8 `[1, side, side]`."""
     film = read_film(path, side)
@@ -226,7 +239,7 @@ def export_paddle(layer, path, films, metadata):
     """Save a program for Paddle Inference; return the files' names and what it predicts."""
     pixels = np.concatenate(films)
     paddle.jit.save(layer, path, input_spec=[spec_of(pixels)])
-    write_json(f"{path}.metadata.json", metadata)
+    write_json(f"{path}.paddle.metadata.json", metadata)
     config = paddle.inference.Config(f"{path}.json", f"{path}.pdiparams")
     config.disable_glog_info()
     config.disable_gpu()
@@ -236,7 +249,7 @@ def export_paddle(layer, path, films, metadata):
     predictor.run()
     probs = predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
     stem = os.path.basename(path)
-    return [f"{stem}.json", f"{stem}.pdiparams", f"{stem}.metadata.json"], probs
+    return [f"{stem}.json", f"{stem}.pdiparams", f"{stem}.paddle.metadata.json"], probs
 
 
 def spec_of(pixels):
@@ -261,22 +274,19 @@ def export_web(layer, path, films, metadata, paths, weights, known):
     crops = CropNetwork(layer.network)
     crops.eval()
     entry = paddle.static.InputSpec([None, 1, layer.size, layer.size], "uint8", "crops")
-    metadata["input"] = f"crops: uint8 [N, 1, {layer.size}, {layer.size}]"
-    metadata["output"] = "probabilities: float32 [N, 14]; maps: float32 [N, 14, h, w]"
     write_onnx(crops, f"{path}.onnx", entry, ["probabilities", "maps"], metadata)
     folder = f"{path}-web"
-    write_site(folder, f"{path}.onnx", weights, layer.size, int(metadata["resize"]), known)
+    network = {"weights": os.path.basename(weights), "sha256": metadata["weights_sha256"]}
+    write_site(folder, f"{path}.onnx", network, layer.size, int(metadata["resize"]), known)
     return [os.path.basename(folder)], predict_in_node(folder, paths)
 
 
 def export_safetensors(layer, path, films, metadata):
-    """Save the weights alone; return the file's name and what the network predicts with them."""
+    """Save only the weights; return the file's name and what the network predicts with them."""
     target = f"{path}.safetensors"
     state = {name: tensor.numpy() for name, tensor in layer.network.state_dict().items()}
     save_safetensors(state, target, metadata)
-    network = CheXNet()
-    load_weights(network, target)
-    network.eval()
+    network = read_network(target)
     for name, tensor in network.state_dict().items():
         if not np.array_equal(tensor.numpy(), state[name]):
             raise UserError(
@@ -290,13 +300,13 @@ def export_safetensors(layer, path, films, metadata):
 
 def export_torch(layer, path, films, metadata):
     """Save a PyTorch state dict; return the files' names and what PyTorch predicts with it."""
-    write_json(f"{path}.metadata.json", metadata)
+    write_json(f"{path}.torch.metadata.json", metadata)
     state = {name: tensor.numpy() for name, tensor in layer.network.state_dict().items()}
     crops = paddle.concat(layer.crops(paddle.to_tensor(np.concatenate(films)))).numpy()
     probs = write_torch(state, crops, f"{path}.pth")  # [10 N, C]
     stem = os.path.basename(path)
     probs = probs.reshape(10, len(films), -1).mean(axis=0)
-    return [f"{stem}.pth", f"{stem}.metadata.json"], probs
+    return [f"{stem}.pth", f"{stem}.torch.metadata.json"], probs
 
 
 EXPORTS = {

@@ -3,13 +3,39 @@
 network = paddle.hub.load("path/to/this/folder", "chexnet", source="local", weights="w.pdparams")
 """
 
+import contextlib
 import os
 import sys
 
 dependencies = ["paddle", "numpy", "safetensors"]
 
-# The modules beside this file: paddle.hub imports it from anywhere.
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_NAMES = {os.path.splitext(name)[0] for name in os.listdir(_HERE)} - {"hubconf"}
+
+
+@contextlib.contextmanager
+def _own_modules():
+    """Let imports find the modules beside this file; the caller may have others of these names.
+
+    Afterwards the caller's are found again.
+    """
+    before = {name: module for name, module in sys.modules.items() if _is_named_as_ours(name)}
+    path = sys.path[:]
+    for name, module in before.items():
+        if not (getattr(module, "__file__", None) or "").startswith(_HERE + os.sep):
+            del sys.modules[name]
+    sys.path.insert(0, _HERE)
+    try:
+        yield
+    finally:
+        for name in filter(_is_named_as_ours, [*sys.modules]):
+            del sys.modules[name]
+        sys.modules.update(before)
+        sys.path[:] = path
+
+
+def _is_named_as_ours(name):
+    return name.partition(".")[0] in _NAMES
 
 
 def chexnet(weights=None, ten_crop=False, pretrained=False):
@@ -28,11 +54,13 @@ def chexnet(weights=None, ten_crop=False, pretrained=False):
     Raises:
         UserError: the weights are missing or do not fit.
     """
-    from model import CheXNet, TenCrop, load_weights  # here, or paddle.hub lists them as networks
+    with _own_modules():
+        from films.label_lists import CLASS_NAMES
+        from model import CheXNet, TenCrop, load_weights
 
-    network = CheXNet(pretrained=pretrained and weights is None)
-    if weights is not None:
-        load_weights(network, weights)
-    network = TenCrop(network) if ten_crop else network
-    network.eval()
-    return network
+        network = CheXNet(len(CLASS_NAMES), pretrained=pretrained and weights is None)
+        if weights is not None:
+            load_weights(network, weights)
+        network = TenCrop(network) if ten_crop else network
+        network.eval()
+        return network

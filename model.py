@@ -6,6 +6,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
+from kernels import densenet
 from runtime.files import UserError, first_line
 from weights.weight_files import read_weights, save_state
 
@@ -91,6 +92,8 @@ class CheXNet(nn.Layer):
         """
         if images.dtype == paddle.uint8:
             images = normalize(images)
+        if densenet.can_run(images):
+            return self.classify(densenet.features(self.densenet121, images))
         return self.densenet121(images)
 
     def features(self, images):
@@ -99,14 +102,17 @@ class CheXNet(nn.Layer):
         Args:
             images: as for `forward`.
         """
-        kept = []
-        layer = self.densenet121.batch_norm
-        hook = layer.register_forward_post_hook(lambda layer, inputs, output: kept.append(output))
-        try:
-            self(images)
-        finally:
-            hook.remove()
-        return kept[0]
+        if images.dtype == paddle.uint8:
+            images = normalize(images)
+        if densenet.can_run(images):
+            return densenet.features(self.densenet121, images)
+        backbone = self.densenet121
+        maps = backbone.pool2d_max(backbone.conv1_func(images))
+        for n, block in enumerate(backbone.dense_block_func_list):
+            maps = block(maps)
+            if n < len(backbone.transition_func_list):  # none after the last block
+                maps = backbone.transition_func_list[n](maps)
+        return backbone.batch_norm(maps)
 
     def classify(self, features):
         """Return the probabilities that `forward` makes of `features`, float32 `[N, C]`."""
@@ -235,7 +241,7 @@ def load_weights(network, path):
     remedy = "convert it with convert_torch_weights.py, or give weights of this network"
     for name, tensor in wanted.items():
         if name not in state:
-            raise UserError(f"{path}: want a tensor {name}, got none; {remedy}")
+            raise UserError(f"{path}: no tensor {name} in it; {remedy}")
         if list(state[name].shape) != list(tensor.shape):
             raise UserError(
                 f"{path}: want {name} of shape {list(tensor.shape)}, "
@@ -243,5 +249,5 @@ def load_weights(network, path):
             )
     for name in state:
         if name not in wanted:
-            raise UserError(f"{path}: want the network's tensors alone, got {name} too; {remedy}")
+            raise UserError(f"{path}: {name} is no tensor of the network; {remedy}")
     network.set_state_dict({name: array.astype(np.float32) for name, array in state.items()})

@@ -32,20 +32,13 @@ def parse_args():
     reading.add_argument(
         "--keep-going",
         action="store_true",
-        help="list films that cannot be predicted in failed.csv, and end with status 1",
+        help="go on after a film that cannot be read; list it in failed.csv, end with status 1",
     )
-    reading.add_argument("--batch-size", type=positive_int, default=8, help="films in a batch")
-    reading.add_argument(
-        "--num-workers",
-        type=natural_int,
-        default=command_line.default_workers(),
-        help="processes that read films and draw pictures; 0: the main process does both",
-    )
+    command_line.add_batch_argument(reading, 8)
+    command_line.add_workers_argument(reading, "read films and draw pictures")
     network = parser.add_argument_group("network")
-    network.add_argument(
-        "--weights",
-        default="pretrained_models/best_model_via_this_project.pdparams",
-        help=".pdparams or .safetensors file",
+    command_line.add_weights_argument(
+        network, default="pretrained_models/best_model_via_this_project.pdparams"
     )
     command_line.add_size_arguments(network)
     command_line.add_device_argument(network)
@@ -59,32 +52,25 @@ def parse_args():
         "--top",
         type=natural_int,
         default=3,
-        help="heat maps of how many of the likeliest findings; 0: none",
+        help="draw heat maps of the N likeliest findings; 0: none",
     )
     output.add_argument(
-        "--classes", metavar="NAME,NAME", help="heat maps of these findings, instead of --top"
+        "--classes", metavar="NAME,NAME", help="draw heat maps of these findings, instead of --top"
     )
-    output.add_argument(
-        "--thresholds",
-        metavar="JSON",
-        help="metrics.json of eval.py --thresholds-from: add a decision to each probability",
-    )
-    output.add_argument(
-        "--reference",
-        metavar="JSON",
-        help="operating_points.json of eval.py --reference-from: say what each probability means, "
-        "and write findings.csv",
+    command_line.add_meaning_arguments(
+        output,
+        "add a decision to each probability",
+        "say what each probability means, and write findings.csv",
     )
     page = parser.add_argument_group("page")
     page.add_argument(
         "--serve", action="store_true", help="open a page to drop films on (pip install streamlit)"
     )
-    page.add_argument("--host", metavar="ADDRESS", default="127.0.0.1", help="where it listens")
-    page.add_argument("--port", type=positive_int, default=8501, help="where it listens")
+    page.add_argument("--host", metavar="ADDRESS", default="127.0.0.1", help="address of the page")
+    page.add_argument("--port", type=positive_int, default=8501, help="port of the page")
     args = parser.parse_args()
     args.classes = args.classes.split(",") if args.classes else []
-    if args.thresholds and args.reference:
-        parser.error("--reference has thresholds: leave --thresholds out")
+    command_line.check_meaning_arguments(parser, args)
     if bool(args.films) == args.serve:
         parser.error("give films, or --serve")
     return args
@@ -112,18 +98,18 @@ from evaluation.reference_values import (
 )
 from evaluation.significance import FEW
 from films.film_loader import film_pool, in_order
+from films.film_notes import FilmNotes
 from films.film_paths import films_below
-from films.film_pixels import Reading, read_film
+from films.film_pixels import Reading, read_both_sizes, read_film_with_facts
 from films.label_lists import CLASS_NAMES
-from films.plausibility import doubt
 from inference.activation_maps import TenCropMaps, look
 from inference.engine import load_network
 from model import TenCrop
 from runtime.devices import set_device
 from runtime.files import UserError, sha256
 from runtime.progress import progress_bar
-from serving.server import serve
-from weights.trained_sizes import set_sizes
+from serving.server import Page, check_server, serve
+from weights.trained_sizes import choose_sizes
 
 
 def main(args):
@@ -132,91 +118,118 @@ def main(args):
             raise UserError(f"--classes: want some of {','.join(CLASS_NAMES)}, got {name!r}")
     thresholds = read_thresholds(args.thresholds) if args.thresholds else None
     values = read_reference(args.reference) if args.reference else None
-    set_sizes(args)
-    if values and os.path.exists(args.weights):
-        other = why_other(values, sha256(args.weights), args.crop_size, args.resize)
-        if other:
-            print(f"warning: {args.reference}: {other}; make it anew", file=sys.stderr)
+    args.resize, args.crop_size = choose_sizes(args.weights, args.resize, args.crop_size)
+    reading = Reading(args.window, args.any_modality)
+    other = other_network(values, args)
+    if other:
+        print(f"warning: {args.reference}: {other}; make it anew", file=sys.stderr)
     if args.serve:
-        return serve(args)
-    paths, draws = films_below(args.films), bool(args.top or args.classes)
-    if draws and (reason := too_coarse(args.crop_size)):
-        print(f"no heat maps: {reason}", file=sys.stderr)
-        draws = False
-    if draws:
-        check_picture_names(paths)
-    set_device(args.device)
-    network = load_network(args.weights, args.crop_size)
-    layer = (TenCropMaps if draws else TenCrop)(network, args.crop_size)
-    layer.eval()
-    probs, boxes, findings, failed = {}, [], [], {}
-    with (
-        unfinished(args.output_dir) as folder,
-        film_pool(args.num_workers) as pool,
-        progress_bar(total=len(paths), unit="film") as bar,
-    ):
-        for names, films in batches(pool, paths, args, failed):
-            try:
-                rows, maps = look(layer, films)
-            except UserError as error:
-                refuse(names, error, args, failed)
-                continue
-            for name, film, row in zip(names, films, rows, strict=True):
-                known = meanings(row, thresholds, values)
-                show(bar, paths[name], film, row, known)
-                probs[name] = row
-                if values:
-                    findings += finding_rows(name, row, known)
-            if draws and maps is None:
-                height, width = films.shape[2:]
-                for name in names:
-                    print(
-                        f"no heat map: {paths[name]}: crops of {args.crop_size} pixels leave out a "
-                        f"part of {width} x {height}",
-                        file=sys.stderr,
-                    )
-            elif draws:
-                jobs = [
-                    (folder, name, paths[name], reading(args), wanted(rows[n], maps[n], args))
-                    for n, name in enumerate(names)
-                ]
-                for found in in_order(pool, draw_pictures, jobs, len(jobs)):
-                    if isinstance(found, UserError):
-                        raise found
-                    boxes += found
-            bar.update(len(probs) + len(failed) - bar.n)
-        bar.update(len(paths) - bar.n)
-        write_tables(folder, probs, boxes, findings, failed)
-    table = os.path.join(args.output_dir, "predictions.csv")
-    beside = ", and pictures beside it" if boxes else ""
-    print(f"wrote {table}{beside}; not for clinical use", file=sys.stderr)
+        check_server(args.host, args.port)
+        layer = load_layer(args, draws=True)
+        page = Page(layer, args.crop_size, args.resize, reading, thresholds, values, other)
+        return serve(page, args.host, args.port)
+    paths = films_below(args.films)
+    draws = will_draw(args, paths)
+    layer = load_layer(args, draws)
+    failed = predict_films(args, paths, reading, layer, draws, thresholds, values)
     if failed:
         count = f"{len(failed)} of {len(paths)} films failed"
         print(f"{count}: see {os.path.join(args.output_dir, 'failed.csv')}", file=sys.stderr)
         sys.exit(1)
 
 
-def reading(args):
-    """Return how films are read."""
-    return Reading(args.window, args.any_modality)
+def other_network(values, args):
+    """Say why --reference is of another network than --weights; None where it is not."""
+    if values and os.path.exists(args.weights):
+        return why_other(values, sha256(args.weights), args.crop_size, args.resize)
+    return None
 
 
-def batches(pool, paths, args, failed):
-    """Yield names and films, uint8 `[N, 1, H, W]`; films of one batch have one size."""
-    read = functools.partial(read_film, resize=args.resize, reading=reading(args))
+def will_draw(args, paths):
+    """Tell whether there will be pictures; say why not where they were asked for."""
+    if not args.top and not args.classes:
+        return False
+    if reason := too_coarse(args.crop_size):
+        print(f"no heat maps: {reason}", file=sys.stderr)
+        return False
+    check_picture_names(paths)
+    return True
+
+
+def load_layer(args, draws):
+    """Return the network as a layer that averages over ten crops, with maps or without."""
+    set_device(args.device)
+    network = load_network(args.weights, args.crop_size)
+    layer = (TenCropMaps if draws else TenCrop)(network, args.crop_size)
+    layer.eval()
+    return layer
+
+
+def predict_films(args, paths, reading, layer, draws, thresholds, values):
+    """Predict films, print and write what is found; return dict from film to what is wrong."""
+    probs, boxes, findings, failed, notes = {}, [], [], {}, FilmNotes()
+    with (
+        unfinished(args.output_dir) as folder,
+        film_pool(args.num_workers) as pool,
+        progress_bar(total=len(paths), unit="film") as bar,
+    ):
+        for names, films, wholes in batches(pool, paths, args, reading, draws, failed, notes):
+            try:
+                rows, maps = look(layer, films)
+            except UserError as error:
+                refuse(names, error, args, failed)
+                continue
+            for name, row in zip(names, rows, strict=True):
+                known = meanings(row, thresholds, values)
+                show(bar, paths[name], notes.doubts.get(name), row, known)
+                probs[name] = row
+                findings += finding_rows(name, row, known) if values else []
+            if draws and maps is None:
+                say_no_maps([paths[name] for name in names], films, args.crop_size)
+            elif draws:
+                jobs = [
+                    (folder, name, whole[0], wanted(row, map_of, args))
+                    for name, whole, row, map_of in zip(names, wholes, rows, maps, strict=True)
+                ]
+                for drawn in in_order(pool, draw_pictures, jobs, len(jobs)):
+                    boxes += drawn()
+            bar.update(len(probs) + len(failed) - bar.n)
+        bar.update(len(paths) - bar.n)
+        write_tables(folder, probs, boxes, findings, failed)
+    table = os.path.join(args.output_dir, "predictions.csv")
+    beside = ", and pictures beside it" if boxes else ""
+    print(f"wrote {table}{beside}; not for clinical use", file=sys.stderr)
+    for decoder, count in notes.decoders.items():
+        print(f"note: {count} films are compressed with loss, {decoder}", file=sys.stderr)
+    return failed
+
+
+def batches(pool, paths, args, reading, draws, failed, notes):
+    """Yield lists of names, films resized, uint8 `[N, 1, H, W]` of one size, and a list of them as
+    they are; note doubts in `notes`, and in `failed` what cannot be read."""
+    read = read_both_sizes if draws else read_film_with_facts
+    read = functools.partial(read, resize=args.resize, reading=reading)
     ahead = 2 * args.batch_size + args.num_workers
-    names, films = [], []
-    for name, film in zip(paths, in_order(pool, read, paths.values(), ahead), strict=True):
-        if isinstance(film, UserError):
-            refuse([name], film, args, failed)
+    batch = []
+    for name, result in zip(paths, in_order(pool, read, paths.values(), ahead), strict=True):
+        try:
+            film, *wholes, facts = result()
+        except UserError as error:
+            refuse([name], error, args, failed)
             continue
-        if films and (len(films) == args.batch_size or film.shape != films[0].shape):
-            yield names, np.stack(films)
-            names, films = [], []
-        names.append(name)
-        films.append(film)
-    if films:
-        yield names, np.stack(films)
+        if batch and (len(batch) == args.batch_size or film.shape != batch[0][1].shape):
+            yield stacked(batch)
+            batch = []
+        batch.append((name, film, wholes[0] if wholes else None))
+        notes.add(name, film, facts)
+    if batch:
+        yield stacked(batch)
+
+
+def stacked(batch):
+    """Return what `batches` yields of a list of (name, film, film as it is)."""
+    names, films, wholes = zip(*batch, strict=True)
+    return names, np.stack(films), wholes
 
 
 def refuse(names, error, args, failed):
@@ -227,18 +240,29 @@ def refuse(names, error, args, failed):
     failed.update(dict.fromkeys(names, str(error)))
 
 
+def say_no_maps(paths, films, crop_size):
+    """Say of each film of a batch that it gets no heat map."""
+    height, width = films.shape[2:]
+    for path in paths:
+        print(
+            f"no heat map: {path}: crops of {crop_size} pixels leave out a part of "
+            f"{width} x {height}",
+            file=sys.stderr,
+        )
+
+
 def wanted(probs, maps, args):
     """Return the maps to draw of a film: dict from finding to probability and float32 `[H, W]`."""
-    likeliest = [CLASS_NAMES[c] for c in np.argsort(-probs, kind="stable")[: args.top]]
-    shown = args.classes or likeliest
-    return {name: (probs[c], maps[c]) for name in shown for c in [CLASS_NAMES.index(name)]}
+    likeliest = np.argsort(-probs, kind="stable")[: args.top]
+    shown = [CLASS_NAMES.index(name) for name in args.classes] or likeliest
+    return {CLASS_NAMES[c]: (probs[c], maps[c]) for c in shown}
 
 
-def show(bar, path, film, probs, known):
-    """Print the probabilities of a film, the likeliest first, and what is known of them."""
+def show(bar, path, found, probs, known):
+    """Print what is doubted of a film, and its probabilities, the likeliest first, and meanings."""
     bar.clear()
-    if reason := doubt(film):
-        print(f"warning: {path}: {reason}: look at it before its figures", file=sys.stderr)
+    if found:
+        print(f"warning: {path}: {found.text}: look at it before its figures", file=sys.stderr)
     print(path)
     for c in np.argsort(-probs, kind="stable"):
         name = CLASS_NAMES[c]

@@ -54,13 +54,13 @@ def parse_args():
         nargs="*",
         choices=WEIGHTS,
         metavar="FILE",
-        help=f"add published checkpoints: of {', '.join(WEIGHTS)} these, or all",
+        help=f"add these published checkpoints, or all: {', '.join(WEIGHTS)}",
     )
     what.add_argument("--weights-dir", default="pretrained_models", help="folder for them")
     what.add_argument(
         "--imagenet",
         action="store_true",
-        help="add Paddle's ImageNet weights, to ~/.cache/paddle, for train.py without a network",
+        help="add Paddle's ImageNet weights, to ~/.cache/paddle: train.py then needs no network",
     )
     what.add_argument(
         "--predictions",
@@ -123,7 +123,7 @@ from films.film_cache import write_cache
 from films.film_pixels import Reading
 from public_data.convert_labels import write_label_csv
 from public_data.download import download
-from public_data.folder_check import REFERENCE, check, show_check, sorted_films
+from public_data.folder_check import check, show_check, sorted_films
 from public_data.official_split import split_officially
 from runtime.files import UserError
 
@@ -167,9 +167,12 @@ def main(args):
 
 def lists_to_check(args):
     """Return a dict from part to path: lists that are given, and default ones beside them."""
-    given = {part: vars(args)[f"{part}_list"] for part in REFERENCE}
-    lists = {part: path or command_line.label_list(args, part) for part, path in given.items()}
-    if any(given.values()):  # films of another hospital may have a test list alone
+    given = {"train": args.train_list, "val": args.val_list, "test": args.test_list}
+    lists = {
+        part: path or command_line.label_list(args.data_dir, args.split, part)
+        for part, path in given.items()
+    }
+    if any(given.values()):  # films of another hospital may have only a test list
         lists = {part: path for part, path in lists.items() if given[part] or os.path.exists(path)}
     return lists
 

@@ -11,17 +11,14 @@ with both tables side by side and
     pages: result/reproduce/published/report.html, result/reproduce/own/report.html
 """
 
-import csv
 import importlib.util
 import os
-import shlex
 import shutil
 import sys
 
 from runtime import child_process, command_line
 from runtime.command_line import positive_int
 
-ROOT = os.path.dirname(os.path.abspath(__file__))
 EXAMPLES = """\
   python reproduce.py --data-dir ChestX-ray14 --dry-run     # steps, disk, time; does nothing
   python reproduce.py --epochs 1 --test-list some_films.txt  # smaller
@@ -38,107 +35,214 @@ def parse_args():
     command_line.add_loading_arguments(data)
     command_line.add_device_argument(data)
     recipe = parser.add_argument_group("training and evaluation")
-    recipe.add_argument("--epochs", type=positive_int, default=20, help="at most")
+    recipe.add_argument("--epochs", type=positive_int, default=20, help="epochs at most")
     command_line.add_pretrained_argument(recipe)
     command_line.add_crops_argument(recipe)
     output = parser.add_argument_group("output")
-    output.add_argument("--weights-dir", default="pretrained_models", help="published checkpoint")
-    output.add_argument("--save-dir", default="save/reproduce", help="training run")
-    output.add_argument("--result-dir", default="result/reproduce", help="tables and pages")
+    output.add_argument("--weights-dir", default="pretrained_models", help="folder for weights")
+    output.add_argument("--save-dir", default="save/reproduce", help="folder for the training run")
+    output.add_argument("--result-dir", default="result/reproduce", help="folder for tables")
     command_line.add_source_arguments(parser.add_argument_group("where to download from"))
-    return parser.parse_args()
+    args = parser.parse_words()
+    if not args.dry_run:  # which has something to say without packages
+        parser.check_packages()
+    return args
 
 
 if __name__ == "__main__":
     ARGS = parse_args()  # before Paddle is imported: --help and errors come at once
 
-from evaluation.printed_tables import side_by_side
-from films.label_lists import read_label_list
-from metrics import PUBLISHED
-from public_data.folder_check import REFERENCE
-from public_data.sources import LABELS, WEIGHTS
-from public_data.transfer import file_digest
-from reproduction.steps import find_places, make_steps
-from runtime.devices import find_device
-from runtime.files import UserError, read_json, sha256, write_json, write_whole
+from reproduction import plan
+from reproduction.plan import WEIGHT_FILE, Places, Step
+from runtime.files import UserError, write_json, write_whole
+
+PACKAGE = command_line.missing_package()
+if PACKAGE is None:  # else --dry-run shows the plan of a run that begins with nothing
+    from reproduction import results
+    from reproduction.table import final_table
+    from runtime.devices import find_device
+    from weights.torch_checkpoint import INSTALL_TORCH
 
 
 def main(args):
-    command_line.check_sizes(args)
+    command_line.check_sizes(args.resize, args.crop_size)
     places = find_places(args)
-    for part in places.lists:
-        if getattr(args, f"{part}_list"):
-            read_label_list(places.lists[part])  # a mistyped one is told now
-    steps = make_steps(args, places, find_device(args.device) == "cpu")
-    there = {step.name: step.is_there() for step in steps}
-    show_plan(steps, there)
-    if not there["convert"] and importlib.util.find_spec("torch") is None:
-        raise UserError(
-            f"{places.checkpoint}: the package torch, which reads it, is not installed; "
-            "pip install torch --index-url https://download.pytorch.org/whl/cpu"
-        )
-    check_disk([step for step in steps if not there[step.name]])
-    if args.dry_run:
+    if PACKAGE:
+        on_cpu = shutil.which("nvidia-smi") is None
+        steps = make_steps(args, places, [], plan.NOTHING, on_cpu)
+        plan.show_plan(steps, done=())
+        print(f"The package {PACKAGE} is not installed: this is the plan where nothing is there.")
+        if lacking := plan.lacking_disk(steps):
+            print(f"warning: {lacking}", file=sys.stderr)
         return
+    for path in filter(None, (args.train_list, args.val_list, args.test_list)):
+        results.listed_films(path)  # a mistyped one is told now
+    starts = results.starting_weights(places.checkpoint, args.pretrained)
+    found = results.look(args.data_dir, places.lists, starts)
+    steps = make_steps(args, places, starts, found, find_device(args.device) == "cpu")
+    done = {step.name for step in steps if step.is_there()}
+    plan.show_plan(steps, done)
+    problems = obstacles([step for step in steps if step.name not in done], places.checkpoint)
+    if args.dry_run:
+        for problem in problems:
+            print(f"warning: {problem}", file=sys.stderr)
+        return
+    if problems:
+        raise UserError(problems[0])
     with child_process.lock(os.path.join(args.result_dir, "lock")) as held:
         for number, step in enumerate(steps, 1):
             run_step(step, f"[{number}/{len(steps)}] {step.name}", held)
-    table = "\n".join(report(args, places))
+    lines = final_table(places, args.result_dir, args.save_dir, args.pretrained)
+    table = "\n".join(lines)
     with write_whole(os.path.join(args.result_dir, "table.txt"), "w") as file:
         file.write(f"{table}\n")
     print(f"\n{table}")
 
 
-def show_plan(steps, there):
-    """Print what is to do, what disk it takes and how long it takes."""
-    print(f"{'step':<18}{'':<10}{'disk':>10}{'time':>14}")
-    for step in steps:
-        if there[step.name]:
-            print(f"{step.name:<18}is there")
-        else:
-            size = f"{step.size / 1e9:.2f} GB" if step.size else "-"
-            print(f"{step.name:<18}{'to do':<10}{size:>10}{duration(step.seconds):>14}")
-            print(f"    {shown(step)}")
-    print(
-        "Disk: at most. Times: scaled from a machine of two cores without a GPU "
-        "(benchmarks/RESULTS.md); nothing was measured on a GPU.",
-        flush=True,
+def find_places(args):
+    """Return the `Places` of a run."""
+    labels = os.path.join(args.data_dir, "labels")
+    given = {"train": args.train_list, "val": args.val_list, "test": args.test_list}
+    return Places(
+        {part: path or os.path.join(labels, f"{part}_list.txt") for part, path in given.items()},
+        os.path.join(args.weights_dir, "model.pth.tar"),
+        os.path.join(args.weights_dir, "model_from_torch.pdparams"),
+        os.path.join(args.save_dir, "best_model.pdparams"),
+        os.path.join(args.result_dir, "published"),
+        os.path.join(args.result_dir, "own"),
     )
 
 
-def shown(step):
-    """Return a step's command as one would type it."""
-    script, *words = map(str, step.words)
-    return shlex.join(["python", os.path.relpath(os.path.join(ROOT, script)), *words])
+def make_steps(args, places, starts, found, on_cpu):
+    """Return the list of `Step`, in their order.
+
+    Args:
+        places: `Places`.
+        starts: paths of the weight files that are downloaded.
+        found: a `plan.Found`.
+        on_cpu: times are known.
+    """
+    theirs, own = places.published, places.own
+    return [
+        *data_steps(args, places, starts, found),
+        convert(args, places),
+        evaluate("evaluate theirs", places.converted, theirs, args, places, found.counts, on_cpu),
+        train(args, places, found.counts, on_cpu),
+        evaluate("evaluate own", places.best, own, args, places, found.counts, on_cpu),
+        compare(args, places, found.counts),
+    ]
 
 
-def duration(seconds):
-    """Return a time as text, in a unit that suits it."""
-    if seconds is None:
-        return "unknown"
-    for unit, length in (("days", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.0f} s"
+def data_steps(args, places, starts, found):
+    """Return the steps download, check and cache."""
+    data_dir, lists, count = args.data_dir, places.lists, found.counts
+    data = ["--data-dir", data_dir]
+    words = ["--weights", os.path.basename(places.checkpoint), "--weights-dir", args.weights_dir]
+    words += ["--imagenet"] if args.pretrained == "imagenet" else []
+    words += ["--skip-films"] if found.has_films else []
+    words += ["--url-base", args.url_base] if args.url_base else []
+    words += ["--no-verify"] if args.no_verify else []
+    download = ["prepare_data.py", "download", *data, *words]
+    listed = [word for part in lists for word in (f"--{part}-list", lists[part])]
+    check = ["prepare_data.py", "check", *data, *listed]
+    marker = os.path.join(args.result_dir, "check.json")
+    checking = plan.READ * sum(count[part] for part in lists) / os.cpu_count()
+    cache = ["prepare_data.py", "cache", *data, "--resize", args.resize]
+    folder, size = os.path.join(data_dir, f"cache_{args.resize}"), count["all"] * args.resize**2
+    caching = plan.READ * count["all"] / os.cpu_count()
+
+    def films():
+        return results.film_facts(data_dir, lists)
+
+    def are_downloaded():
+        return results.downloaded(data_dir, lists, starts)
+
+    def are_cached():
+        return results.cached(data_dir, args.resize)
+
+    return [
+        Step("download", download, data_dir, found.download, None, there=are_downloaded),
+        Step("check", check, args.result_dir, 0, checking, marker=marker, facts=films),
+        Step("cache", cache, folder, size, caching, there=are_cached),
+    ]
 
 
-def check_disk(steps):
-    """Raise UserError where steps that are to do find too little disk."""
-    need, folders = {}, {}
-    for step in steps:
-        folder = os.path.abspath(step.folder)
-        while not os.path.exists(folder):
-            folder = os.path.dirname(folder)
-        device = os.stat(folder).st_dev
-        need[device] = need.get(device, 0) + step.size
-        folders.setdefault(device, (folder, step.folder))
-    for device, (existing, folder) in folders.items():
-        free = shutil.disk_usage(existing).free
-        if need[device] > free:
-            raise UserError(
-                f"{folder}: want {need[device] / 1e9:.1f} GB of free disk, got {free / 1e9:.1f}; "
-                "make room, or give folders on another disk"
-            )
+def convert(args, places):
+    """Return the step that converts the published checkpoint."""
+    words = ["convert_torch_weights.py", places.checkpoint, places.converted]
+    marker = os.path.join(args.result_dir, "convert.json")
+    folder, size, seconds = args.weights_dir, WEIGHT_FILE, plan.CONVERT
+
+    def both_files():
+        return results.digests(places.checkpoint, places.converted)
+
+    return Step("convert", words, folder, size, seconds, marker=marker, facts=both_files)
+
+
+def machine_words(args):
+    """Return the options that training and evaluation share."""
+    words = ["--data-dir", args.data_dir, "--device", args.device]
+    words += ["--num-workers", args.num_workers, "--batch-size", args.batch_size]
+    return [*words, "--resize", args.resize, "--crop-size", args.crop_size]
+
+
+def evaluate(name, weights, folder, args, places, counts, on_cpu):
+    """Return the step that evaluates weights into a folder."""
+    test_list = places.lists["test"]
+    words = ["eval.py", *machine_words(args), "--test-list", test_list, "--crops", args.crops]
+    words += ["--weights", weights, "--output-dir", folder]
+    known = on_cpu and args.crop_size == 224 and args.crops == 10
+    seconds = plan.EVALUATE_START + plan.EVALUATE * counts["test"] if known else None
+    settings = {"crops": args.crops, "crop_size": args.crop_size, "resize": args.resize}
+
+    def is_there():
+        return results.evaluated(folder, weights, test_list, settings)
+
+    return Step(name, words, folder, 0.02e9, seconds, there=is_there)
+
+
+def train(args, places, counts, on_cpu):
+    """Return the step that trains."""
+    lists, save_dir = places.lists, args.save_dir
+    words = ["train.py", *machine_words(args)]
+    words += ["--train-list", lists["train"], "--val-list", lists["val"]]
+    words += ["--pretrained", args.pretrained, "--epochs", args.epochs, "--save-dir", save_dir]
+    words += ["--save-steps", 100, "--resume"]  # on a CPU an epoch takes hours
+    seconds = args.epochs * (plan.TRAIN * counts["train"] + plan.VALIDATE * counts["val"])
+    known = seconds if on_cpu and args.crop_size == 224 else None
+    size = 6 * WEIGHT_FILE  # checkpoints of three epochs, one within, one being written; the best
+    settings = {key: getattr(args, key) for key in ("batch_size", "resize", "crop_size")}
+
+    def is_over():
+        return results.trained(save_dir, lists, args.pretrained, args.epochs, settings)
+
+    return Step("train", words, save_dir, size, known, there=is_over)
+
+
+def compare(args, places, counts):
+    """Return the step that compares both evaluations."""
+    test_list, folder = places.lists["test"], args.result_dir
+    own, published = (os.path.join(p, "predictions.csv") for p in (places.own, places.published))
+    words = ["eval.py", "--data-dir", args.data_dir, "--test-list", test_list]
+    words += ["--compare", own, published, "--output-dir", folder]
+    seconds = 5 + plan.COMPARE * counts["test"]
+
+    def is_there():
+        return results.compared(folder, own, published, test_list)
+
+    return Step("compare", words, folder, 0, seconds, there=is_there)
+
+
+def obstacles(steps, checkpoint):
+    """Return texts: what stands in the way of steps that are to do."""
+    problems = []
+    if "convert" in [step.name for step in steps] and importlib.util.find_spec("torch") is None:
+        problems.append(
+            f"{checkpoint}: the package torch, which reads it, is not installed; {INSTALL_TORCH}"
+        )
+    if lacking := plan.lacking_disk(steps):
+        problems.append(lacking)
+    return problems
 
 
 def run_step(step, title, held):
@@ -146,9 +250,9 @@ def run_step(step, title, held):
     if step.is_there():
         print(f"{title}: is there", flush=True)
         return
-    print(f"{title}: {shown(step)}", flush=True)
+    print(f"{title}: {plan.shown(step)}", flush=True)
     script, *words = map(str, step.words)
-    path = os.path.join(ROOT, script)
+    path = os.path.join(plan.ROOT, script)
     status, asked = child_process.run_child([sys.executable, path, *words], held)
     if asked:
         print(f"stopped in {step.name}; the same command goes on from there")
@@ -164,50 +268,9 @@ def run_step(step, title, held):
         write_json(step.marker, {"command": [script, *words], "sha256": step.facts()})
     if not step.is_there():
         raise UserError(
-            f"{step.name}: want its result in {step.folder}, got none that is whole; "
+            f"{step.name}: no whole result in {step.folder} after it; "
             "has another program changed the files?"
         )
-
-
-def report(args, places):
-    """Return the lines that are printed in the end and kept in table.txt."""
-    published, own, comparison = (
-        read_json(os.path.join(folder, name))
-        for folder, name in (
-            (places.published, "metrics.json"),
-            (places.own, "metrics.json"),
-            (args.result_dir, "comparison.json"),
-        )
-    )
-    with open(os.path.join(args.save_dir, "metrics.csv"), newline="", encoding="utf-8") as file:
-        epochs = sum(1 for _ in csv.DictReader(file))
-    films, training = published["images"], len(read_label_list(places.lists["train"])[0])
-    counts = {
-        "test films": [f"{n:,}" for n in (REFERENCE["test"][0], films, films)],
-        "training films": [f"{n:,}" for n in (REFERENCE["train"][0],) * 2 + (training,)],
-    }
-    begin = "ImageNet weights" if args.pretrained == "imagenet" else "random weights"
-    lines = [
-        "AUROCs, in brackets 95 % intervals over patients.",
-        "published: by arnoweng/CheXNet of its checkpoint. published, here: that checkpoint, "
-        "evaluated here.",
-        f"own: trained here, {epochs} epoch{'s' * (epochs > 1)} from {begin}.",
-    ]
-    if sha256(places.lists["test"]) != LABELS["test_list.txt"][1][1]:
-        lines.append(
-            f"The {films:,} films are not the published test list: the first column is of other "
-            "films and does not compare."
-        )
-    kind, digest = WEIGHTS["model.pth.tar"][1]
-    if file_digest(places.checkpoint, kind) != digest:
-        lines.append(
-            f"'published, here' is NOT of the published checkpoint: {places.checkpoint} has "
-            "another digest."
-        )
-        counts["training films"][1] = "unknown"
-    pages = [os.path.join(folder, "report.html") for folder in (places.published, places.own)]
-    table = side_by_side(PUBLISHED["arnoweng/CheXNet"], published, own, comparison, counts)
-    return [*lines, "", *table, "", f"pages: {', '.join(pages)}"]
 
 
 if __name__ == "__main__":

@@ -122,8 +122,10 @@ import paddle
 
 from dataset import CenterCrop, ChestXray14, RandomCropFlip
 from films.film_loader import EpochSampler, FilmLoader
+from films.film_notes import FilmNotes
 from films.film_pixels import Reading
 from films.label_lists import CLASS_NAMES, films_shared
+from kernels import onednn
 from metrics import AUROCAndLogLoss
 from model import CheXNet, LogLoss, load_weights
 from runtime.devices import is_first_rank, print_once, set_device
@@ -155,7 +157,7 @@ FIXED = (
 
 
 def main(args):
-    command_line.check_sizes(args)
+    command_line.check_sizes(args.resize, args.crop_size)
     device = set_device(args.device, args.autotune)
     if args.amp != "off" and device == "cpu":
         raise UserError(f"--amp {args.amp}: Paddle has half precision on GPUs alone; use off")
@@ -215,6 +217,7 @@ def main(args):
         "device": device,
         "tf32": current_float32_kind() == "tf32",
         "ranks": ranks,
+        "cpu_kernels": onednn.describe() if device == "cpu" else None,
         "train_sha256": sha256(args.train_list),
         "val_sha256": sha256(args.val_list),
         **versions(),
@@ -223,6 +226,8 @@ def main(args):
     with log_file(args.log_dir) as log:
         print_once(shown(config))
         print_once(f"films come from {train_set.source}")
+        if device == "cpu":
+            print_once(f"the network is computed by {onednn.describe()}")
         if found:
             resume(args, config, checkpoints, found[-1], model)
         elif args.resume:
@@ -232,6 +237,7 @@ def main(args):
         if run.epoch < args.epochs and run.waited < args.patience:
             epochs = args.epochs - run.epoch
             model.fit(train_loader, val_loader, epochs=epochs, verbose=0, callbacks=callbacks)
+        write_doubts(args, train_loader, val_loader)
         print_once(f"done: epoch {run.epoch}, best validation {monitor} {run.best:.4f}")
         is_there = os.path.exists(best)
         weights = best if is_there else f"none; {monitor} was never defined on {args.val_list}"
@@ -245,8 +251,8 @@ def main(args):
 
 def load_data(args):
     """Return the training films and the loaders of training and validation batches."""
-    args.train_list = args.train_list or command_line.label_list(args, "train")
-    args.val_list = args.val_list or command_line.label_list(args, "val")
+    args.train_list = args.train_list or command_line.label_list(args.data_dir, args.split, "train")
+    args.val_list = args.val_list or command_line.label_list(args.data_dir, args.split, "val")
     options = {"resize": args.resize, "reading": Reading(args.window, args.any_modality)}
     crop = RandomCropFlip(args.crop_size)
     train_set = ChestXray14(args.data_dir, args.train_list, crop, seed=args.seed, **options)
@@ -274,6 +280,15 @@ def load_data(args):
         for films, sampler in zip((train_set, val_set), samplers, strict=True)
     ]
     return train_set, *loaders
+
+
+def write_doubts(args, *loaders):
+    """Write which films looked doubtful when they were first read, if any did."""
+    notes = FilmNotes()
+    for loader in loaders:
+        notes.merge(loader.notes)
+    if notes.doubts and is_first_rank():
+        notes.write(os.path.join(args.save_dir, "doubted_films.csv"))
 
 
 def start(args, found):

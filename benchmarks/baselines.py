@@ -153,19 +153,3 @@ def paddle_eval(paths):
                 image = resize(Image.open(path).convert("RGB"))
                 crops += [normalize(to_tensor(crop)) for crop in ten_crops(image)]
             net(paddle.stack(crops)).reshape([-1, 10, 14]).mean(1)
-
-
-def torch_step(films=16):
-    """One training step in PyTorch, eager, Adam."""
-    import torch
-
-    from benchmarks.torch_densenet import DenseNet121
-
-    net = DenseNet121().train()
-    adam = torch.optim.Adam(net.parameters(), 1e-3)
-    images, labels = torch.randn(films, 3, 224, 224), torch.zeros(films, 14)
-    for _ in range(3):  # the best counts: the first one warms up
-        yield
-        adam.zero_grad()
-        torch.nn.functional.binary_cross_entropy(net(images), labels).backward()
-        adam.step()

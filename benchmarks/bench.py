@@ -26,7 +26,7 @@ import ours
 from ours import FILMS, SHARED
 from results_file import machine, write_section
 
-from runtime import command_line, environment  # before Paddle
+from runtime import command_line  # before Paddle
 from runtime.files import UserError
 
 CROPS_AT_A_TIME = (1, 2, 5, 10)
@@ -41,23 +41,12 @@ def mkl_by_itself(task):
     return task()
 
 
-def on_all_cores(task):
-    """Run a task with as many threads as train.py takes; Paddle is not loaded yet."""
-    environment.compute_on_cores()
-    return task()
-
-
 TASKS = {
     "torch eval": lambda: baselines.torch_eval(FILMS),
     "paddle eval": lambda: mkl_by_itself(lambda: baselines.paddle_eval(FILMS)),
     "eval fp32": lambda: ours.evaluation("fp32"),
     "eval bf16": lambda: ours.evaluation("bf16"),
     "onnx forward": baselines.onnx_forward,
-    "torch step": baselines.torch_step,
-    "step": ours.training_step,
-    "step on two processes": ours.training_step,
-    "step on all cores": lambda: on_all_cores(ours.training_step),
-    "step without MKL_DEBUG_CPU_TYPE": lambda: mkl_by_itself(ours.training_step),
     "torch train samples": lambda: baselines.torch_train_samples(FILMS),
     "paddle train samples": lambda: baselines.paddle_train_samples(FILMS),
     "train samples": ours.train_samples,
@@ -71,7 +60,6 @@ for _precision in ("fp32", "bf16"):
         )
 for _count in LOADER_SAMPLES:
     TASKS[f"cached samples {_count}"] = functools.partial(ours.cached_samples, _count)
-TWO_PROCESSES = {"step on two processes"}
 GROWTH_TASKS = {f"auroc {rows}": functools.partial(ours.auroc, rows) for rows in AUROC_ROWS}
 
 # what, baseline's task, films in it, our task, films in it, unit, limit on the ratio
@@ -81,24 +69,6 @@ ROWS = [
     ("eval.py, ten crops, fp32, against (b)", "paddle eval", _N, "eval fp32", _N, "s/film", 8),
     ("eval.py, ten crops, bf16, against (a)", "torch eval", _N, "eval bf16", _N, "s/film", 5.5),
     ("forward of ten crops, fp32, against (c)", "onnx forward", 1, "forward fp32 2", 1, "s", None),
-    (
-        "training step, 16 films, against MKL's slow path",
-        *("step without MKL_DEBUG_CPU_TYPE", 1, "step", 1, "s", 4),
-    ),
-    (
-        "the same on all cores, as train.py, against one",
-        "step",
-        1,
-        "step on all cores",
-        1,
-        "s",
-        None,
-    ),
-    (
-        "the same on two processes of 8 films",
-        *("step without MKL_DEBUG_CPU_TYPE", 1, "step on two processes", 1, "s", None),
-    ),
-    ("training step, 16 films, against torch eager", "torch step", 1, "step", 1, "s", None),
     (
         "an uncached train sample, one process, against (a)",
         *("torch train samples", _N, "train samples", _N, "s/film", 1 / 0.75),
@@ -127,13 +97,9 @@ def seconds(steps):
 def measure(task):
     """Time a task in a process of its own: seconds, and the peak memory of that process in MiB."""
     command = [sys.executable, __file__, "--task", task]
-    with tempfile.TemporaryDirectory() as folder:
-        if task in TWO_PROCESSES:
-            launcher = "-m paddle.distributed.launch --nproc_per_node 2 --backend gloo --log_dir"
-            command[1:1] = [*launcher.split(), folder]
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        last = child.stdout.read().splitlines()[-1]
-        _, status, usage = os.wait4(child.pid, 0)
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    last = child.stdout.read().splitlines()[-1]
+    _, status, usage = os.wait4(child.pid, 0)
     if status:
         sys.exit(f"{task} failed")
     return float(last), usage.ru_maxrss // 1024

@@ -24,7 +24,7 @@ from sklearn.linear_model import LogisticRegression
 from films.film_paths import find_films
 from films.film_pixels import read_film
 from films.label_lists import read_label_list
-from films.plausibility import BLANK, SIDE, THRESHOLD, WEIGHTS, doubt, thumbnail
+from films.plausibility import BLANK, DARK, SIDE, THRESHOLD, WEIGHTS, doubt, thumbnail
 
 # A film that is turned or inverted is none as this network knows them.
 CHANGES = {
@@ -52,6 +52,9 @@ def main():
         "films of val and test": unseen,
         "mirrored": [film[:, :, ::-1] for film in unseen],
         **{name: [change(film) for film in unseen] for name, change in CHANGES.items()},
+        "half of the contrast": [film // 2 for film in every],
+        "a quarter of the contrast": [film // 4 for film in every],
+        "an eighth of the contrast": [film // 8 for film in every],
         "a tenth of the contrast": [film // 10 + 100 for film in unseen],
         "noise": noise(1000, 2),
         "blank": [np.full((1, 256, 256), grey, np.uint8) for grey in range(0, 256, 15)],
@@ -60,7 +63,7 @@ def main():
         rows["squares of other pictures"] = squares(args.others, 1000)
     for name, some in rows.items():
         found = [doubt(film) for film in some]
-        inverted = sum("inverted" in text for text in found)
+        inverted = sum("inverted" in one.text for one in found if one)
         count = sum(map(bool, found))
         print(
             f"{name}: {count} of {len(some)}, {count / len(some):.2%}; "
@@ -81,12 +84,13 @@ def fit(films):
     weights = model.fit(halves / 2, labels).coef_[0].reshape(SIDE, SIDE // 2)
     weights = np.rint(100 * weights / np.abs(weights).max()).astype(int)
     scores = (good * np.hstack([weights, weights[:, ::-1]])).sum((1, 2))
-    contrast = [thumbnail(film).std() for film in films]
+    small = [thumbnail(film) for film in films]
     print("weights, left half:", *weights.tolist(), sep="\n  ")
     print(f"score that 0.5 % of the films are below: {np.quantile(scores, 0.005):.0f}")
-    print(f"least contrasts of the films: {np.sort(contrast)[:5].round(1)}")
+    for name, of in (("contrasts", np.std), ("brightest parts", np.max)):
+        print(f"least {name} of the films: {np.sort([of(film) for film in small])[:5].round(1)}")
     same = np.array_equal(weights, np.array(WEIGHTS))
-    print(f"in use: {'these' if same else 'other'} weights, {THRESHOLD}, {BLANK}")
+    print(f"in use: {'these' if same else 'other'} weights, {THRESHOLD}, {BLANK}, {DARK}")
 
 
 def scaled(film):

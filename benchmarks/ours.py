@@ -54,28 +54,6 @@ def forward(precision, crops):
         predictor(images)
 
 
-def training_step(films=16):
-    """One training step on the CPU; a share of it in each process of Paddle's launcher."""
-    import paddle
-
-    from model import CheXNet, LogLoss
-
-    paddle.set_device("cpu")
-    network = CheXNet()
-    network.train()
-    processes = paddle.distributed.get_world_size()
-    if processes > 1:
-        paddle.distributed.init_parallel_env()
-        network = paddle.DataParallel(network)
-    adam = paddle.optimizer.Adam(1e-3, parameters=network.parameters())
-    images = paddle.zeros([films // processes, 1, 224, 224], "uint8")
-    for _ in range(3):
-        yield
-        LogLoss()(network(images), paddle.zeros([len(images), 14])).backward()
-        adam.step()
-        adam.clear_grad()
-
-
 def random_weights(folder):
     """Write the weights of a network that has learnt nothing into a folder; return their path."""
     import paddle

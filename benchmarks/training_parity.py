@@ -68,7 +68,7 @@ DECAY_FACTOR = 0.1
 def main(args):
     paddle.set_device("cpu")
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    path = args.train_list or command_line.label_list(args, "train")
+    path = args.train_list or command_line.label_list(args.data_dir, args.split, "train")
     crop = RandomCropFlip(args.crop_size)
     reading = Reading(args.window, args.any_modality)
     films = ChestXray14(args.data_dir, path, crop, args.resize, args.seed, reading)

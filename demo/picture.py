@@ -43,14 +43,14 @@ from inference.activation_maps import heat_map
 from inference.engine import load_network
 from runtime.devices import set_device
 from runtime.files import write_whole
-from weights.trained_sizes import set_sizes
+from weights.trained_sizes import choose_sizes
 
 SIDE = 320  # of a film in the picture, pixels
 
 
 def main(args):
     set_device("cpu")
-    set_sizes(args)
+    args.resize, args.crop_size = choose_sizes(args.weights, args.resize, args.crop_size)
     test_list = os.path.join(args.data_dir, "labels", "test_list.txt")
     films = ChestXray14(args.data_dir, test_list, resize=args.resize)
     probs = read_predictions(os.path.join(args.result, "predictions.csv"), films.names)

@@ -9,7 +9,6 @@ from evaluation.localization import LEVELS, boxes_at
 from evaluation.predictions_csv import film_names, write_predictions
 from evaluation.reference_values import Meaning
 from films.film_paths import FILM_EXTENSIONS
-from films.film_pixels import read_film
 from films.label_lists import CLASS_NAMES
 from inference.activation_maps import heat_map, resize_map
 from runtime.files import UserError, write_whole
@@ -78,14 +77,14 @@ def draw_pictures(job):
     """Draw a film under its heat maps, in a worker process.
 
     Args:
-        job: the folder to write to, the film's name, its path and `Reading`, and a dict from
-            finding to its probability and map, float32 `[h, w]`.
+        job: the folder to write to, the film's name, its pixels as they are, uint8 `[H, W]`, and
+            a dict from finding to its probability and map, float32 `[h, w]`.
 
     Returns:
         Rows for `write_tables`: the regions that each of `LEVELS` marks, in pixels of the film.
     """
-    folder, film, path, reading, maps = job
-    whole, boxes = read_film(path, None, reading=reading)[0], []
+    folder, film, whole, maps = job
+    boxes = []
     for finding, (prob, activation) in maps.items():
         with write_whole(os.path.join(folder, picture_name(film, finding))) as file:
             heat_map(whole, activation, finding, prob).save(file, "PNG")

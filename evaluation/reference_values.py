@@ -8,7 +8,7 @@ import numpy as np
 from evaluation.calibration import calibrate, fit_calibration
 from films.label_lists import CLASS_NAMES
 from metrics import known_rows
-from runtime.files import UserError, first_line
+from runtime.files import UserError, what_is_wrong
 
 LEVELS = [n / 100 for n in range(101)]  # of the quantiles
 
@@ -137,7 +137,7 @@ def read_thresholds(path):
         return {name: _number(thresholds[name]) for name in CLASS_NAMES}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path}: want a metrics.json with thresholds, got another file ({first_line(error)}); "
+            f"{path}: not a metrics.json with thresholds ({what_is_wrong(error)}); "
             "make one with eval.py --thresholds-from"
         ) from None
 
@@ -158,8 +158,8 @@ def read_reference(path):
             _check(name, values["by_class"][name])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
-            f"{path}: want an operating_points.json, got another file ({first_line(error)}); make "
-            "one with eval.py --reference-from"
+            f"{path}: not an operating_points.json ({what_is_wrong(error)}); make one with "
+            "eval.py --reference-from"
         ) from None
     return values
 

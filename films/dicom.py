@@ -4,41 +4,60 @@ Nothing in a file but its pixels and what says how to show them is read, and no 
 reaches a message: a DICOM file says whose film it is.
 """
 
-import collections.abc
-import contextlib
-import importlib.util
 import logging
-import struct
 import warnings
 import zlib
 
 import numpy as np
 
+from films.dicom_pixels import decoder_words, find_plugin, pixel_patterns
+from films.grey_values import ELEMENTS as SHOWING
+from films.grey_values import eight_bits, grey_table, look_up
 from runtime.files import UserError
 
-MODALITIES = ("CR", "DX", "SC")  # computed and digital radiography, secondary capture
+# Computed, digital and film radiography, secondary capture.
+MODALITIES = ("CR", "DX", "RG", "SC")
 # The names of others that may be shown; any other text might be a person's.
 OTHER_MODALITIES = ("CT", "MR", "MG", "US", "XA", "RF", "NM", "PT", "PX", "OT")
 SIDES = (32, 10_000)  # pixels
+GREY = ("MONOCHROME1", "MONOCHROME2")
+COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 
-# All that is read of a file, beside its first group, which names the transfer syntax.
+# All that is read of a file, beside its first group, which names the transfer syntax. Functional
+# groups are an enhanced object's: window and rescale are in them.
 ELEMENTS = (
-    *("Modality", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames"),
-    *("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
-    *("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept"),
-    *("VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction"),
+    *("Modality", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration"),
+    *("NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit"),
+    *("PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit"),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+    *SHOWING,
 )
-# Transfer syntaxes that need something of their own.
-DEFLATED, RUN_LENGTHS = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.5"
-JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
+DEFLATED = "1.2.840.10008.1.2.1.99"
 DEFLATED_LIMIT = 1 << 29  # bytes: twice what a film of 10,000 x 10,000 pixels of 16 bits takes
+# Of what a file without preamble may begin with.
+FIRST_TYPES = (b"UL", b"OB", b"UI", b"CS", b"SH", b"DA", b"TM", b"DT", b"LO")
 
 
 def is_dicom(file):
-    """Tell whether a file, open for reading bytes at its beginning, is a DICOM file."""
-    magic = file.read(132)[128:]
+    """Tell whether a file, open for reading bytes at its beginning, is a DICOM file.
+
+    Old ones begin with their first element, without preamble and the letters DICM.
+    """
+    start = file.read(132)
     file.seek(0)
-    return magic == b"DICM"
+    return start[128:] == b"DICM" or _has_no_preamble(start)
+
+
+def _has_no_preamble(start):
+    """Tell whether bytes begin with an element of group 2 or 8, as DICOM files do."""
+    little, big = (b"\x02\0", b"\x08\0"), (b"\0\x02", b"\0\x08")
+    if len(start) < 132 or start[:2] not in (*little, *big):
+        return False
+    if start[4:6] in FIRST_TYPES:
+        return True
+    # Without types: a short length, and another element of the group behind the value.
+    length = int.from_bytes(start[4:8], "little")
+    return start[:2] in little and length <= 120 and start[8 + length :][:2] == start[:2]
 
 
 def read_dicom(file, name, window=None, any_modality=False):
@@ -53,38 +72,41 @@ def read_dicom(file, name, window=None, any_modality=False):
         file: open for reading bytes.
         name: what to call it in messages.
         window: centre and width to use instead of the file's; None: the file's.
-        any_modality: also read films that are not CR, DX or SC.
+        any_modality: also read films that are not CR, DX, RG or SC.
 
     Returns:
-        uint8 `[H, W]`.
+        film: uint8 `[H, W]`.
+        span: lowest and highest value that it has and lowest and highest that it could have, where
+            nothing says which of them matter and it has more than 8 bits; else None.
+        decoder: what decoded it, if it is compressed with loss; else "".
 
     Raises:
         UserError: pydicom or a plug-in is missing, or the file is broken or no grey X-ray film.
     """
-    try:
-        import pydicom
-        import pydicom.pixels
-    except ImportError:
+    if not _has_pydicom():
         raise UserError(
             f"{name}: want the package pydicom, version 3, for a DICOM film, got none; "
             "pip install 'pydicom>=3'"
-        ) from None
+        )
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its warnings show values
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             _refuse_inflated(file, name)
-            options = {"specific_tags": ELEMENTS, "stop_before_pixels": True}
-            header = pydicom.dcmread(file, **options)
+            header = _read_elements(file, stop_before_pixels=True)
             _refuse_others(header, name, any_modality)
-            decoder = _decoder(header, name)
-            table, first = _table(header, name, window)
+            decoder, plugin = find_plugin(header, name)
+            try:
+                table, values, full = grey_table(header, window)
+            except UserError as error:
+                raise UserError(f"{name}: {error}") from None
             file.seek(0)
-            film = pydicom.dcmread(file, specific_tags=[*ELEMENTS, "PixelData"])
-            if decoder.is_encapsulated and decoder.UID != RUN_LENGTHS:
-                _refuse_other_size(film, name)
-            options = {"decoding_plugin": _plugin(decoder)} if decoder.is_encapsulated else {}
-            return look_up(table, pydicom.pixels.pixel_array(film, **options), first)
+            film = _read_elements(file, with_pixels=True)
+            if not film.get("PixelData"):
+                raise UserError(
+                    f"{name}: want a film, got a DICOM file without pixel data; export it again"
+                )
+            patterns = pixel_patterns(film, decoder, plugin, name)
     except UserError:
         raise
     except Exception as error:  # of any type: hostile bytes reach all of pydicom and the plug-ins
@@ -92,36 +114,33 @@ def read_dicom(file, name, window=None, any_modality=False):
             f"{name}: want a complete DICOM film, got one that does not decode "
             f"({type(error).__name__}); export it again"
         ) from None
+    words = decoder_words(film, plugin)
+    if film.SamplesPerPixel == 3:
+        return _of_equal_channels(patterns, film.BitsStored, name), None, words
+    return look_up(table, patterns), _span(patterns, values, full, film.PixelRepresentation), words
 
 
-def apply_window(values, center, width, function="LINEAR"):
-    """Return where values lie in a window, from 0 to 1 (DICOM PS3.3, C.11.2.1.2 and C.11.2.1.3).
-
-    Args:
-        values: numbers, an array.
-        center, width: of the window, in the units of the values.
-        function: "LINEAR", "LINEAR_EXACT" or "SIGMOID".
-    """
-    if function == "SIGMOID":
-        return 1 / (1 + np.exp(np.clip(-4 * (values - center) / width, -700, 700)))
-    if function == "LINEAR":
-        center, width = center - 0.5, width - 1
-    if width == 0:
-        return (values > center).astype(float)
-    return np.clip((values - center) / width + 0.5, 0, 1)
+def _has_pydicom():
+    """Tell whether pydicom is there, version 3 or later: that is the first with `pixels`."""
+    try:
+        import pydicom.pixels  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
-def eight_bits(shares):
-    """Round numbers from 0 to 1 to uint8."""
-    return np.rint(255 * shares).astype(np.uint8)
+def _read_elements(file, with_pixels=False, **options):
+    """Read the elements that are needed, of a file with or without preamble."""
+    import pydicom
 
-
-def look_up(table, values, first=0):
-    """Return `table[values - first]`, uint8 `[H, W]`; a value beyond the table gets its end."""
-    film = np.empty(values.shape, np.uint8)
-    for top in range(0, len(values), 256):  # not at once: an index takes eight bytes
-        rows = values[top : top + 256].astype(np.int64) - first
-        film[top : top + 256] = np.take(table, rows, mode="clip")
+    elements = [*ELEMENTS, "PixelData"] if with_pixels else [*ELEMENTS]
+    film = pydicom.dcmread(file, specific_tags=elements, force=True, **options)
+    if "TransferSyntaxUID" not in film.file_meta:
+        implicit, little = film.original_encoding
+        syntaxes = pydicom.uid.ExplicitVRLittleEndian, pydicom.uid.ImplicitVRLittleEndian
+        film.file_meta.TransferSyntaxUID = (
+            syntaxes[bool(implicit)] if little else pydicom.uid.ExplicitVRBigEndian
+        )
     return film
 
 
@@ -129,7 +148,9 @@ def _refuse_inflated(file, name):
     """Refuse a deflated file that would not fit into memory; go back to its beginning."""
     from pydicom.filereader import read_dataset
 
-    file.seek(132)
+    if file.read(132)[128:] != b"DICM":
+        file.seek(0)
+        return
     start = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
     if start.get("TransferSyntaxUID") == DEFLATED:
         inflate, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
@@ -157,8 +178,8 @@ def _refuse_others(header, name, any_modality):
     frames = int(header.get("NumberOfFrames") or 1)
     if frames > 1:
         raise UserError(f"{name}: want one picture, got {frames} frames; export the film alone")
-    grey = header.get("PhotometricInterpretation") in ("MONOCHROME1", "MONOCHROME2")
-    if header.SamplesPerPixel != 1 or not grey:
+    colours = header.get("PhotometricInterpretation")
+    if (header.SamplesPerPixel, colours) not in [(1, c) for c in GREY] + [(3, c) for c in COLOURS]:
         raise UserError(f"{name}: want a grey film, got one with colours; export it in grey")
     rows, columns = int(header.Rows), int(header.Columns)
     if min(rows, columns) < SIDES[0] or max(rows, columns) > SIDES[1]:
@@ -175,108 +196,20 @@ def _refuse_others(header, name, any_modality):
         )
 
 
-def _decoder(header, name):
-    """Return pydicom's decoder of a file's transfer syntax, if a package that it needs is there."""
-    from pydicom.pixels import get_decoder
-
-    syntax = header.file_meta.TransferSyntaxUID
-    shown = f"transfer syntax {syntax.name}" if syntax.name != syntax else "a private one"
-    with contextlib.suppress(NotImplementedError):
-        decoder = get_decoder(syntax)
-        is_available, packages = decoder.is_available, "python-gdcm"
-        if "High-Throughput" in shown:
-            packages = "pylibjpeg pylibjpeg-openjpeg"
-        elif syntax == JPEG_EXTENDED and header.BitsStored > 8:  # the others decode 8 bits of it
-            is_available = importlib.util.find_spec("libjpeg") is not None
-            packages = "pylibjpeg pylibjpeg-libjpeg"
-        if is_available:
-            return decoder
-        raise UserError(
-            f"{name}: want a package that decodes its pixels, got none for {shown}; "
-            f"pip install {packages}"
-        )
-    raise UserError(
-        f"{name}: want a transfer syntax that pydicom reads, got {shown}; export it uncompressed"
-    )
+def _of_equal_channels(patterns, bits, name):
+    """Return the grey values of a film that is stored in colours, uint8 `[H, W]`."""
+    red = patterns[..., 0]
+    if (red != patterns[..., 1]).any() or (red != patterns[..., 2]).any():
+        raise UserError(f"{name}: want a grey film, got one with colours; export it in grey")
+    return look_up(eight_bits(np.arange(2**bits) / (2**bits - 1)), red)
 
 
-def _plugin(decoder):
-    """Return the plug-in to decode with: one alone, as pydicom tries all of them otherwise.
-
-    GDCM is the last: broken JPEG 2000 streams make it end the whole process.
-    """
-    order = ("pydicom", "pylibjpeg", "pillow", "gdcm")
-    return min(decoder.available_plugins, key=lambda name: [*order, name].index(name))
-
-
-def _table(header, name, window):
-    """Return what each stored value becomes, uint8 `[2 ** Bits Stored]`, and the first of them."""
-    from pydicom.pixels import apply_modality_lut, apply_voi
-
-    bits = header.BitsStored
-    first = -(2 ** (bits - 1)) if header.PixelRepresentation else 0
-    values = apply_modality_lut(np.arange(first, first + 2**bits), header)
-    luts = header.get("VOILUTSequence")
-    center, width = (_first(header.get(f"Window{part}")) for part in ("Center", "Width"))
-    function = header.get("VOILUTFunction") or "LINEAR"
-    if window:
-        shares = apply_window(values, *window)
-    elif luts:
-        depth = luts[0].LUTDescriptor[2]
-        if depth == 8:  # pydicom 3.0 would keep the places in it in 8 bits as well
-            luts[0].LUTDescriptor[2] = 16
-        shares = apply_voi(np.rint(values).astype(np.int64), header) / (2**depth - 1)
-    elif center is not None and width is not None:
-        least = 1 if function == "LINEAR" else 1e-6
-        known = function in ("LINEAR", "LINEAR_EXACT", "SIGMOID")
-        if not known or not np.isfinite([center, width]).all() or width < least:
-            raise UserError(
-                f"{name}: want a window of finite numbers, wider than nothing, and a function that "
-                "DICOM has, got another; give --window"
-            )
-        shares = apply_window(values, center, width, function)
-    else:
-        low, high = values.min(), values.max()
-        shares = (values - low) / (high - low)
-    if not np.isfinite(shares).all():
-        raise UserError(f"{name}: want grey values that differ, got others; give --window")
-    turned = header.PhotometricInterpretation == "MONOCHROME1"
-    return eight_bits(1 - shares if turned else shares), first
-
-
-def _first(value):
-    """Return the first of what may be several numbers: a file may offer several windows."""
-    if isinstance(value, collections.abc.MutableSequence):
-        value = value[0] if value else None
-    return None if value in (None, "") else float(value)
-
-
-def _refuse_other_size(film, name):
-    """Raise UserError unless compressed pixels have the size that the file says they have.
-
-    A decoder takes the memory that the compressed stream asks for.
-    """
-    from pydicom.encaps import get_frame
-
-    size = _stream_size(get_frame(film.PixelData, 0, number_of_frames=1))
-    if size and size != (film.Columns, film.Rows):
-        raise UserError(
-            f"{name}: want {film.Columns} x {film.Rows} pixels as the file says, got a stream of "
-            f"{size[0]} x {size[1]}; export it again"
-        )
-
-
-def _stream_size(stream):
-    """Return (width, height) of a JPEG, JPEG-LS or JPEG 2000 stream; None if it is none."""
-    # JPEG 2000: start of the stream, then the size; some writers put a JP2 header before it.
-    start = stream.find(b"\xff\x4f\xff\x51", 0, 256)
-    if start >= 0:
-        right, bottom, left, top = struct.unpack_from(">4I", stream, start + 8)
-        return right - left, bottom - top
-    at = 2
-    while stream[:2] == b"\xff\xd8" and at + 9 <= len(stream):
-        _, marker, length, _, height, width = struct.unpack_from(">BBHBHH", stream, at)
-        if (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)) or marker == 0xF7:
-            return width, height
-        at += 2 + length
-    return None
+def _span(patterns, values, full, is_signed):
+    """Return lowest and highest value that a film has, and that it could have."""
+    if full is None or len(values) <= 256:
+        return None
+    if is_signed:  # the patterns of negative values come last
+        patterns = patterns ^ (len(values) // 2)
+        values = np.roll(values, len(values) // 2)
+    ends = values[patterns.min()], values[patterns.max()]
+    return (*map(float, sorted(ends)), *map(float, full))

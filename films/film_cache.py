@@ -11,7 +11,8 @@ import weakref
 import numpy as np
 
 from films.film_loader import film_pool
-from films.film_pixels import AS_STORED, read_film
+from films.film_notes import FilmNotes
+from films.film_pixels import AS_STORED, read_film_with_facts
 from runtime.files import UserError, write_whole
 from runtime.progress import progress_bar
 
@@ -68,7 +69,7 @@ class FilmCache:
         films: `FilmRows`, or None.
     """
 
-    VERSION = 1  # of the cache's form; another one is out of date
+    VERSION = 2  # of the cache's form, and of how films are read; another one is out of date
 
     def __init__(self, data_dir, resize=256):
         self.folder = os.path.join(data_dir, f"cache_{resize}")
@@ -110,6 +111,12 @@ class FilmCache:
                 return None, f"{name} has changed since"
             rows[n] = row
         return rows, ""
+
+    def notes(self, names):
+        """Return the `FilmNotes` of some of its films."""
+        notes = FilmNotes(**self.index["notes"])
+        doubts = {name: notes.doubts[name] for name in names if name in notes.doubts}
+        return FilmNotes(len(names), doubts, notes.decoders)
 
 
 def film_state(path):
@@ -154,13 +161,14 @@ def write_cache(data_dir, films, resize, workers, reading=AS_STORED):
         index["any_modality"] = True
     partial, progress = os.path.join(folder, "films.npy.tmp"), os.path.join(folder, "progress.json")
     digest = hashlib.sha256(json.dumps(index).encode()).hexdigest()
-    done = _rows_done(progress, partial, digest)
+    done, notes = _rows_done(progress, partial, digest)
     if done:
         print(f"going on with {folder} after {done} films")
     try:
-        for rows in _write_rows(partial, paths, resize, reading, done, workers):
+        for rows in _write_rows(partial, paths, resize, reading, done, workers, notes):
+            note = {"index_sha256": digest, "done": rows, "notes": notes.as_json()}
             with write_whole(progress, "w") as file:
-                json.dump({"index_sha256": digest, "done": rows}, file)
+                json.dump(note, file)
     except OSError as error:
         error.filename = error.filename or partial  # a full disk is reported without a name
         raise
@@ -176,9 +184,18 @@ def write_cache(data_dir, films, resize, workers, reading=AS_STORED):
             "evaluation that reads it, then run this again: no film is lost"
         ) from None
     with write_whole(os.path.join(folder, "index.json"), "w") as file:
-        json.dump(index, file)
+        json.dump({**index, "notes": notes.as_json()}, file)
     os.remove(progress)
+    _show(notes, folder)
     print(f"wrote {folder}: {len(paths)} films, {size}; train.py and eval.py use it from now on")
+
+
+def _show(notes, folder):
+    """Print what was noted of the films; write the doubted ones into a table."""
+    notes.warn()
+    if notes.doubts:
+        notes.write(os.path.join(folder, "doubted_films.csv"))
+        print(f"wrote {os.path.join(folder, 'doubted_films.csv')}")
 
 
 def _size(count):
@@ -186,7 +203,7 @@ def _size(count):
     return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
 
 
-def _write_rows(partial, paths, resize, reading, done, workers):
+def _write_rows(partial, paths, resize, reading, done, workers, notes):
     """Write films to a .npy file that has some already; yield how many are on the disk, often."""
     header = io.BytesIO()
     form = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), resize, resize)}
@@ -202,7 +219,9 @@ def _write_rows(partial, paths, resize, reading, done, workers):
         file.truncate(file.seek(done * resize * resize, os.SEEK_CUR))
         for start in range(done, len(paths), ROWS_A_NOTE):
             jobs = [(path, resize, reading) for path in paths[start : start + ROWS_A_NOTE]]
-            for film in pool.map(_resized, jobs, chunksize=4):
+            films = pool.map(_resized, jobs, chunksize=4)
+            for (path, *_), (film, facts) in zip(jobs, films, strict=True):
+                notes.add(os.path.basename(path), film[np.newaxis], facts)
                 file.write(film)
                 bar.update()
             file.flush()
@@ -211,22 +230,24 @@ def _write_rows(partial, paths, resize, reading, done, workers):
 
 
 def _rows_done(progress, partial, digest):
-    """Return how many rows an earlier run left in `partial`, 0 if they are of other films."""
+    """Return how many rows an earlier run left in `partial`, 0 if of other films; their notes."""
     try:
         with open(progress, encoding="utf-8") as file:
             note = json.load(file)
     except (FileNotFoundError, json.JSONDecodeError):
-        return 0
-    return note["done"] if note["index_sha256"] == digest and os.path.exists(partial) else 0
+        return 0, FilmNotes()
+    if note["index_sha256"] != digest or not os.path.exists(partial):
+        return 0, FilmNotes()
+    return note["done"], FilmNotes(**note["notes"])
 
 
 def _resized(job):
     """Read and resize one film, in a worker process; a job is (path, side, how)."""
     path, resize, reading = job
-    film = read_film(path, resize, reading=reading)
+    film, facts = read_film_with_facts(path, resize, reading=reading)
     if film.shape != (1, resize, resize):
         raise UserError(
             f"{path}: want a square film, got one of {film.shape[1]} x {film.shape[2]} pixels "
             "when resized; move it out of the folder"
         )
-    return film[0]
+    return film[0], facts

@@ -4,6 +4,7 @@ import collections
 import concurrent.futures
 import concurrent.futures.process
 import functools
+import json
 import os
 import signal
 import sys
@@ -13,6 +14,8 @@ import time
 import numpy as np
 import paddle
 
+from films.film_notes import FilmNotes
+from runtime.devices import is_first_rank
 from runtime.environment import ranks_here
 from runtime.files import UserError
 
@@ -62,9 +65,13 @@ class FilmLoader(paddle.io.DataLoader):
     Args:
         dataset: a `ChestXray14`.
         options: those of `paddle.io.DataLoader`.
+
+    Attributes:
+        notes: the `FilmNotes` of the first pass; it ends with a warning for each kind of doubt.
     """
 
     def __init__(self, dataset, **options):
+        self.notes, self._films = dataset.notes, dataset
         if options.get("num_workers"):
             sampler = options.get("batch_sampler")
             batch_size = sampler.batch_size if sampler else options["batch_size"]
@@ -72,8 +79,8 @@ class FilmLoader(paddle.io.DataLoader):
             batches = 2 * options["num_workers"] + 2
             options["use_shared_memory"] = _shared_memory_holds(dataset, batches * batch_size)
         super().__init__(
-            _ErrorsAsItems(dataset),
-            collate_fn=_collate,
+            _Indices(dataset),
+            collate_fn=functools.partial(_read_batch, dataset),
             return_list=True,
             worker_init_fn=functools.partial(_begin_worker, os.getpid()),
             **options,
@@ -81,10 +88,18 @@ class FilmLoader(paddle.io.DataLoader):
 
     def __iter__(self):
         """Yield batches: tensors of films, uint8 `[N, 1, H, W]`, and labels, float32 `[N, 14]`."""
+        is_noting = self._films.is_noting
+        if is_noting:  # workers begin with what is here
+            self.notes, self._films.notes = FilmNotes(), FilmNotes()
         for batch in self._start():
             if len(batch) == 1:
-                raise UserError(bytes(batch[0].numpy()).decode())
+                raise UserError(_text(batch[0].numpy()))
+            if is_noting:
+                self.notes.merge(FilmNotes(**json.loads(_text(batch.pop().numpy()))))
             yield batch
+        self._films.is_noting, self._films.notes = False, self.notes
+        if is_first_rank():
+            self.notes.warn()
 
     def _start(self):
         """Start reading, in worker processes if there are any; return an iterator of batches."""
@@ -153,30 +168,25 @@ def in_order(pool, function, jobs, ahead):
         ahead: how many are begun before the first result is taken.
 
     Yields:
-        What the function returned, or the UserError that it raised, in the jobs' order.
-
-    Raises:
-        UserError: a process was killed.
+        For each job, in their order, a function that returns its result or raises its UserError.
     """
-
-    def outcome(future):
-        try:
-            return future.result()
-        except UserError as error:
-            return error
-        except concurrent.futures.process.BrokenProcessPool:
-            raise UserError(
-                "--num-workers: want processes that read films, got one that was killed, perhaps "
-                "for the memory that it took; give fewer, or 0"
-            ) from None
-
     waiting = collections.deque()
     for job in jobs:
         waiting.append(pool.submit(function, job))
         if len(waiting) > ahead:
-            yield outcome(waiting.popleft())
+            yield functools.partial(_result, waiting.popleft())
     while waiting:
-        yield outcome(waiting.popleft())
+        yield functools.partial(_result, waiting.popleft())
+
+
+def _result(future):
+    try:
+        return future.result()
+    except concurrent.futures.process.BrokenProcessPool:
+        raise UserError(
+            "--num-workers: want processes that read films, got one that was killed, perhaps "
+            "for the memory that it took; give fewer, or 0"
+        ) from None
 
 
 def _begin_worker(parent, worker):
@@ -193,34 +203,43 @@ def _end_when_told(parent):
     os._exit(1)
 
 
-class _ErrorsAsItems(paddle.io.Dataset):
-    """A data set that gives a UserError instead of raising it."""
+class _Indices(paddle.io.Dataset):
+    """The numbers of a data set's films: `_read_batch` reads them, and may return an error."""
 
     def __init__(self, dataset):
         super().__init__()
-        self.dataset = dataset
+        self.count = len(dataset)
 
     def __getitem__(self, index):
-        try:
-            return self.dataset[index]
-        except UserError as error:
-            return error
+        return index
 
     def __len__(self):
-        return len(self.dataset)
+        return self.count
 
 
-def _collate(items):
-    """Stack films and labels; a batch with an error becomes the error's text alone."""
-    for item in items:
-        if isinstance(item, UserError):
-            return [np.frombuffer(str(item).encode(), np.uint8)]
-    films, labels = zip(*items, strict=True)
-    shapes = {film.shape for film in films}
-    if len(shapes) > 1:
-        text = (
-            f"films of one batch: want one shape, got {' and '.join(map(str, sorted(shapes)))}; "
-            "use --crops 1 or --batch-size 1 for films that are not square"
-        )
-        return [np.frombuffer(text.encode(), np.uint8)]
-    return [np.stack(films), np.stack(labels)]
+def _read_batch(dataset, indices):
+    """Read and stack films and labels, and what was noted of them; or the text of an error."""
+    try:
+        films, labels = zip(*(dataset[index] for index in indices), strict=True)
+        shapes = {film.shape for film in films}
+        if len(shapes) > 1:
+            raise UserError(
+                f"films of one batch: want one shape, got {' and '.join(map(str, sorted(shapes)))};"
+                " use --crops 1 or --batch-size 1 for films that are not square"
+            )
+    except UserError as error:
+        return [_array(str(error))]
+    batch = [np.stack(films), np.stack(labels)]
+    if dataset.is_noting:
+        batch.append(_array(json.dumps(dataset.notes.as_json())))
+        dataset.notes = FilmNotes()
+    return batch
+
+
+def _array(text):
+    """Return text as what Paddle hands from process to process."""
+    return np.frombuffer(text.encode(), np.uint8)
+
+
+def _text(array):
+    return bytes(array).decode()

@@ -1,4 +1,6 @@
-"""Pictures that are no frontal chest films, or inverted ones: a rule, to warn by."""
+"""Pictures that are no frontal chest films, or badly exported ones: rules, to warn by."""
+
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -18,30 +20,73 @@ WEIGHTS = (
     (-21, 72, 86, 67),
 )
 THRESHOLD = 792  # 0.5 % of those films are below
+DARK = 133  # the brightest part of a thumbnail; that of those films is 139 at least
 BLANK = 10  # standard deviation of a thumbnail's grey values; that of those films is 22 at least
 
 
-def doubt(film):
+class Doubt(NamedTuple):
+    """Why a picture may not be a film as the network knows them: a reason to look at it.
+
+    Attributes:
+        text: the reason.
+        bits, highest: of a film whose upper bits are unused, those that its values may have and
+            its highest value; else None.
+    """
+
+    text: str
+    bits: int | None = None
+    highest: int | None = None
+
+
+def doubt(film, span=None):
     """Tell why a picture may not be a film as the network knows them.
 
     Args:
         film: uint8 `[1, H, W]`, of any size.
+        span: of its `FilmFacts`.
 
     Returns:
-        The reason as text, "" where there is none. It is a reason to look at the picture: there
-        are films that are warned of, and other pictures that are not.
+        A `Doubt`, or None. There are films that are doubted, and other pictures that are not.
     """
+    if span and (found := _unused(*span)):
+        return found
     small = thumbnail(film)
     if small.std() < BLANK:
-        return "it is nearly blank"
+        return Doubt("it is nearly blank")
     weights = np.array(WEIGHTS)
     scaled = (small - small.mean()) / small.std()
     score = (scaled * np.hstack([weights, weights[:, ::-1]])).sum()
-    if score >= THRESHOLD:
-        return ""
     if score <= -THRESHOLD:
-        return "it looks inverted, or is no frontal chest film"
-    return "it does not look like an upright frontal chest film"
+        return Doubt("it looks inverted, or is no frontal chest film")
+    if small.max() < DARK:
+        return Doubt("it is dark: the upper half of its grey values is hardly used")
+    if score < THRESHOLD:
+        return Doubt("it does not look like an upright frontal chest film")
+    return None
+
+
+def unused_bits(bits, highest):
+    """Say how much of its bits a film uses, or several do, and the window that shows them."""
+    used = max(int(highest).bit_length(), 1)
+    return (
+        f"at most {used} of {bits} bits (highest value {highest:,}): "
+        f"give --window {2 ** (used - 1)},{2**used}"
+    )
+
+
+def _unused(low, high, least, most):
+    """Return a `Doubt` where nothing chose a range of values and much of it is not used."""
+    bits = int(most).bit_length()
+    begins_at_0 = least == 0 and most == 2**bits - 1 and low <= high / 2
+    if begins_at_0 and int(high).bit_length() < bits:
+        return Doubt(f"it uses {unused_bits(bits, int(high))}", bits, int(high))
+    if high - low < (most - least) / 4:
+        center, width = (low + high + 1) / 2, max(high - low + 1, 1)
+        return Doubt(
+            f"its values lie between {low:g} and {high:g} of {least:g} to {most:g}: "
+            f"give --window {center:g},{width:g}"
+        )
+    return None
 
 
 def thumbnail(film):

@@ -100,16 +100,13 @@ class _Features(nn.Layer):
 
 def _save(network, path, size):
     """Save a network up to its features; the older format has no sigmoid for the head."""
-    backbone = network.densenet121
-    head, training = backbone.out, network.training
+    training = network.training
     spec = [paddle.static.InputSpec([None, 3, size, size], "float32", "images")]
-    backbone.out = nn.Identity()
     features = _Features(network)
     features.eval()  # and the network with it
     try:
         paddle.jit.save(features, path, input_spec=spec)
     finally:
-        backbone.out = head
         if training:
             network.train()
 
@@ -117,7 +114,7 @@ def _save(network, path, size):
 def _may_have_openvino():
     """Tell whether OpenVINO may run here. The wheels for macOS and Windows claim it and lack it.
 
-    It takes effect on programs saved as Paddle 2 did (`runtime.environment` asks for that) alone;
+    It takes effect only on programs saved as Paddle 2 did (`runtime.environment` asks for that);
     with the newer format Paddle falls back in silence.
     """
     flag = "FLAGS_enable_pir_api"
@@ -129,7 +126,7 @@ def _set_openvino(config, precision):
     if not _may_have_openvino():
         has = hasattr(paddle.inference.Config, "enable_openvino_engine")
         raise NoEngine(
-            "OpenVINO takes programs of Paddle 2's format alone"
+            "OpenVINO takes only programs of Paddle 2's format"
             if has
             else "this Paddle has no OpenVINO engine"
         )

@@ -4,6 +4,7 @@ import sys
 
 import paddle
 
+from films.label_lists import CLASS_NAMES
 from inference.cpu_predictor import CPUPredictor, NoEngine, has_bfloat16
 from model import AutoCast, CheXNet, load_weights
 from runtime.devices import print_once
@@ -27,10 +28,20 @@ def load_network(path, size=224):
     Raises:
         UserError: as `model.load_weights`.
     """
-    network = CheXNet()
+    network = read_network(path)
+    return run_on_cpu(network, size)[0] if paddle.get_device() == "cpu" else network
+
+
+def read_network(path):
+    """Return a `CheXNet` with weights, in eval mode.
+
+    Raises:
+        UserError: as `model.load_weights`.
+    """
+    network = CheXNet(len(CLASS_NAMES))
     load_weights(network, path)
     network.eval()
-    return run_on_cpu(network, size)[0] if paddle.get_device() == "cpu" else network
+    return network
 
 
 def choose_engine(network, size, precision="fp32"):
@@ -59,7 +70,7 @@ def choose_engine(network, size, precision="fp32"):
         return network, current_float32_kind(), "dygraph"
     if precision in ("fp16", "tf32"):
         raise UserError(
-            f"--precision {precision}: a CPU has fp32 and bf16 alone; use one of them or a GPU"
+            f"--precision {precision}: a CPU has only fp32 and bf16; use one of them or a GPU"
         )
     if precision == "bf16" and not has_bfloat16():
         print("this processor has no AVX512-BF16 or AMX: computing in fp32", file=sys.stderr)
@@ -71,7 +82,7 @@ def choose_engine(network, size, precision="fp32"):
 def run_on_cpu(network, size, precision="fp32"):
     """Return a network as fast as this Paddle runs it on a CPU, and the engine's name.
 
-    Each engine that is tried in vain is a line on stderr; dygraph computes in fp32 alone.
+    Each engine that is tried in vain is a line on stderr; dygraph computes only in fp32.
 
     Args:
         network, size, precision: as `CPUPredictor`.

@@ -7,23 +7,17 @@ import os
 
 import numpy as np
 
-from films.film_loader import film_pool
+from films.film_loader import film_pool, in_order
+from films.film_notes import FilmNotes
 from films.film_paths import is_film, list_films, locate_films
-from films.film_pixels import AS_STORED, read_film
+from films.film_pixels import AS_STORED, read_film_with_facts
 from films.label_lists import CLASS_NAMES, films_shared, read_labels
 from public_data.demographics import demographics, demographics_rows
 from public_data.nih_tables import entry_of, read_data_entry
-from public_data.sources import LABELS
+from public_data.sources import LABELS, REFERENCE
 from runtime.files import UserError, sha256
 from runtime.progress import progress_bar
 
-# The reference project's lists: films, patients, and films on which Data_Entry_2017_v2020.csv
-# adds a finding to the labels of 2017.
-REFERENCE = {
-    "train": (78_468, 21_528, 127),
-    "val": (11_219, 3_090, 18),
-    "test": (22_433, 6_187, 36),
-}
 # SHA-256 of the sorted names of NIH's own split, with newlines between.
 OFFICIAL = {
     "train_val": "61fbe896321c1c1c8b75f3e4f3a08e4fef6486d95ef8a667c31d4d60dca6cb81",
@@ -85,8 +79,8 @@ def check(data_dir, paths, workers, reading=AS_STORED):
                     f"{len(shared)} films of {file_of[one]} are of patients in {file_of[other]}, "
                     f"{shared[0]} first"
                 )
-    broken = _broken(list(there.values()), workers, reading)
-    problems += broken
+    broken, notes = _read_all(there, workers, reading)
+    problems += broken + notes.lines()
     return {
         "lists": lists,
         "split": _split(read, lists),
@@ -95,27 +89,25 @@ def check(data_dir, paths, workers, reading=AS_STORED):
             "found": len({*films.values(), *there.values()}),
             "listed": len(listed),
             "do_not_decode": len(broken),
+            "doubted": {name: found.text for name, found in notes.doubts.items()},
         },
         "problems": problems,
     }
 
 
-def _broken(paths, workers, reading):
-    """Return an error text for each film that cannot be read."""
-    problem = functools.partial(_problem, reading=reading)
-    with (
-        film_pool(workers) as pool,
-        progress_bar(pool.map(problem, paths, chunksize=16), total=len(paths), unit="film") as bar,
-    ):
-        return [problem for problem in bar if problem]
-
-
-def _problem(path, reading):
-    try:
-        read_film(path, reading=reading)
-    except (UserError, OSError) as error:
-        return str(error)
-    return None
+def _read_all(films, workers, reading):
+    """Return an error text for each film that cannot be read, and the `FilmNotes` of the others."""
+    read = functools.partial(read_film_with_facts, reading=reading)
+    problems, notes = [], FilmNotes()
+    with film_pool(workers) as pool, progress_bar(total=len(films), unit="film") as bar:
+        results = in_order(pool, read, films.values(), 64)
+        for name, result in zip(films, results, strict=True):
+            try:
+                notes.add(name, *result())
+            except (UserError, OSError) as error:
+                problems.append(str(error))
+            bar.update()
+    return problems, notes
 
 
 def _split(read, lists):
@@ -180,7 +172,7 @@ def show_check(report, as_json):
     films = report["films"]
     print(
         f"films: {films['found']:,} found, {films['listed']:,} listed, "
-        f"{films['do_not_decode']:,} do not decode"
+        f"{films['do_not_decode']:,} do not decode, {len(films['doubted']):,} look doubtful"
     )
     _show_demographics(report["demographics"])
     for problem in report["problems"][:20]:

@@ -17,6 +17,14 @@ ARCHIVES = {
     "images_012": ("ioqwiy20ihqwyr8pf4c24eazhh281pbu", "dc9fda1757c2de0032b63347a7d2895c"),
 }
 ARCHIVE_SIZE = 4.3e9  # bytes, about; where a server does not say
+FILMS = 112_120  # in the twelve archives
+# The reference project's lists: films, patients, and films on which Data_Entry_2017_v2020.csv
+# adds a finding to the labels of 2017.
+REFERENCE = {
+    "train": (78_468, 21_528, 127),
+    "val": (11_219, 3_090, 18),
+    "test": (22_433, 6_187, 36),
+}
 ARNOWENG = "https://github.com/arnoweng/CheXNet/raw/3d45ee77e2cfe6ec81bf1b87e2ed4e3fc10af6c1/"
 PADDLE_CHEXNET = (
     "https://github.com/jm12138/Paddle-CheXNet/raw/a1859d0e9a3e372c0ef6b1e2631e0ea3e8cd02ac/"

@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import os
 import shutil
+import socket
 import sys
 import time
 import urllib.error
@@ -15,8 +16,13 @@ from runtime.files import UserError, first_line, write_whole
 from runtime.progress import progress_bar
 
 ATTEMPTS = 8  # in a row without a new byte
+ATTEMPTS_UNRESOLVED = 3  # where the server's name means no address, before the first byte
 LONGEST_WAIT = 60  # seconds between two attempts
 TIMEOUT = 60  # seconds without a byte
+
+
+class NotFetched(UserError):
+    """A file cannot be had: there is none at the address, or no server answers."""
 
 
 def content_length(url):
@@ -36,7 +42,7 @@ def fetch(url, path, digest=None, verify=True, wait=1.0, check=None):
 
     Args:
         url: http or https.
-        path: where to put the file; one that is there is left alone.
+        path: where to put the file; one that is there stays.
         digest: (kind, hex): kind is "sha256", "md5" or "git", git's blob id; of the file, or of
             its content if `url` ends in `.gz` and `path` does not: that is unpacked.
         verify: False takes a file with another digest, with a warning.
@@ -44,26 +50,34 @@ def fetch(url, path, digest=None, verify=True, wait=1.0, check=None):
         check: called with the path of what came; its ValueError says that it is another file.
 
     Raises:
-        UserError: no such file, no answer after many attempts, or another digest: the file is kept
-            as `path.wrong`.
+        NotFetched: no such file, or no answer after many attempts.
+        UserError: another digest: the file is kept as `path.wrong`.
     """
     if os.path.exists(path):
         print(f"{path} is there")
         return
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     part = f"{path}.part"
-    failures, problem = 0, ""
-    while failures < ATTEMPTS:
-        before = os.path.getsize(part) if os.path.exists(part) else 0
+    _receive(url, part, wait)
+    if url.endswith(".gz") and not path.endswith(".gz"):
+        _unpack(part)
+    _check(part, path, digest, verify, check)
+    os.replace(part, path)
+
+
+def _receive(url, part, wait):
+    """Complete `part`, in as many attempts as bring something and `ATTEMPTS` that do not."""
+    name, failures = os.path.basename(part.removesuffix(".part")), 0
+    while True:
+        before, attempts = _size(part), ATTEMPTS
         try:
-            _transfer(url, part)
-            break
+            return _transfer(url, part)
         except urllib.error.HTTPError as error:
             if error.code == 416 and before:  # nothing lies beyond: it was all there
-                break
+                return
             if error.code < 500 and error.code not in (408, 429):
-                raise UserError(
-                    f"{url}: want {os.path.basename(path)}, got HTTP {error.code}; "
+                raise NotFetched(
+                    f"{url}: want {name}, got HTTP {error.code}; "
                     "check the address, or give a mirror with --url-base"
                 ) from None
             problem = f"HTTP {error.code}"
@@ -72,31 +86,32 @@ def fetch(url, path, digest=None, verify=True, wait=1.0, check=None):
         except (OSError, http.client.HTTPException) as error:
             if isinstance(error, OSError) and error.filename:  # the disk, not the network
                 raise
-            problem = first_line(error)
-        now = os.path.getsize(part) if os.path.exists(part) else 0
-        failures = 0 if now > before else failures + 1
-        if failures < ATTEMPTS:
-            pause = min(LONGEST_WAIT, wait * 2 ** max(0, failures - 1))
-            name = os.path.basename(path)
-            print(
-                f"{name}: {problem}; attempt {failures + 1} of {ATTEMPTS} in {pause:.0f} s",
-                file=sys.stderr,
+            reason = getattr(error, "reason", error)  # of an URLError
+            problem = getattr(reason, "strerror", None) or first_line(reason)
+            if isinstance(reason, socket.gaierror) and not before:
+                attempts = ATTEMPTS_UNRESOLVED
+        failures = 0 if _size(part) > before else failures + 1
+        if failures >= attempts:
+            raise NotFetched(
+                f"{url}: nothing came in {failures} attempts ({problem}); run the same command "
+                "again to go on from there, or give a mirror with --url-base: docs/data.md has "
+                f"the names of the files that it needs, such as {name}"
             )
-            time.sleep(pause)
-    else:
-        raise UserError(
-            f"{url}: want {os.path.basename(path)}, got none in {ATTEMPTS} attempts ({problem}); "
-            "run the same command again to go on from there, or give a mirror with --url-base"
+        pause = min(LONGEST_WAIT, wait * 2 ** max(0, failures - 1))
+        print(
+            f"{name}: {problem}; attempt {failures + 1} of {attempts} in {pause:.0f} s",
+            file=sys.stderr,
         )
-    if url.endswith(".gz") and not path.endswith(".gz"):
-        _unpack(part)
-    _check(part, path, digest, verify, check)
-    os.replace(part, path)
+        time.sleep(pause)
+
+
+def _size(path):
+    return os.path.getsize(path) if os.path.exists(path) else 0
 
 
 def _transfer(url, part):
     """Append what is missing of a file to `part`."""
-    have = os.path.getsize(part) if os.path.exists(part) else 0
+    have = _size(part)
     headers = {"Range": f"bytes={have}-"} if have else {}
     request = urllib.request.Request(url, headers=headers)
     with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
@@ -129,8 +144,7 @@ def _unpack(part):
             raise
         os.replace(part, f"{part}.wrong")
         raise UserError(
-            f"{part}.wrong: want a gzip file, got something else ({first_line(error)}); "
-            "look at it, and run the same command again"
+            f"{part}.wrong: not a complete gzip file; look at it, and run the same command again"
         ) from None
 
 

@@ -1,1 +1,1 @@
-"""The steps of reproduce.py, and whether their results are there. Imports what is below it."""
+"""The steps of reproduce.py: plan, results, table. Imports what is below it."""

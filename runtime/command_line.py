@@ -18,6 +18,19 @@ from runtime.files import UserError
 PACKAGES = ("paddle", "numpy", "PIL", "safetensors", "scipy", "sklearn", "tqdm", "matplotlib")
 PACKAGES += ("jinja2",)
 
+# How other projects name options of this one; by its letters --lr is nearest to --log-dir.
+NAMES_ELSEWHERE = {
+    "--lr": "--learning-rate",
+    "--gpu": "--device",
+    "--gpus": "--device",
+    "--checkpoint": "--weights",
+}
+
+
+def missing_package():
+    """Return the first of `PACKAGES` that is not installed, or None."""
+    return next((name for name in PACKAGES if importlib.util.find_spec(name) is None), None)
+
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
     """Keeps line ends, and adds each option's default where the help does not name it."""
@@ -51,18 +64,26 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def parse_args(self, args=None, namespace=None):
         """Parse the command line, then make sure that the packages are there."""
+        namespace = self.parse_words(args, namespace)
+        self.check_packages()
+        return namespace
+
+    def parse_words(self, args=None, namespace=None):
+        """Parse the command line, for a script that has something to say without the packages."""
         namespace, unknown = self.parse_known_args(args, namespace)
         if unknown:
             self.error(f"no such option or argument: {unknown[0]}{self._suggestion(unknown[0])}")
-        missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
-        if missing:
+        return namespace
+
+    def check_packages(self):
+        """End with one `error:` line where a package is not installed."""
+        if package := missing_package():
             self.exit(
                 2,
-                f"error: {self.prog}: the package {missing[0]} is not installed in {sys.prefix}; "
+                f"error: {self.prog}: the package {package} is not installed in {sys.prefix}; "
                 "run `source .venv/bin/activate` if `make` has made .venv, or "
                 "`pip install -r requirements-cpu.txt` (requirements.txt with a GPU)\n",
             )
-        return namespace
 
     def parse_known_args(self, args=None, namespace=None):
         def dashes(word):
@@ -81,7 +102,9 @@ class ArgumentParser(argparse.ArgumentParser):
             chosen = [word for word in sys.argv[1:] if word in action.choices]
             for name in chosen[:1] or action.choices:
                 known |= {*action.choices[name]._option_string_actions}
-        near = difflib.get_close_matches(word.partition("=")[0], sorted(known), n=1)
+        name = word.partition("=")[0]
+        near = [option for option in [NAMES_ELSEWHERE.get(name)] if option in known]
+        near = near or difflib.get_close_matches(name, sorted(known), n=1)
         return f" (did you mean {near[0]}?)" if near else ""
 
 
@@ -147,13 +170,48 @@ def add_data_arguments(parser):
 
 def add_loading_arguments(parser):
     """Add --batch-size and --num-workers."""
-    parser.add_argument("--batch-size", type=positive_int, default=128, help="films in a batch")
+    add_batch_argument(parser, 128)
+    add_workers_argument(parser)
+
+
+def add_batch_argument(parser, default):
+    """Add --batch-size."""
+    parser.add_argument("--batch-size", type=positive_int, default=default, help="films in a batch")
+
+
+def add_workers_argument(parser, work="read films"):
+    """Add --num-workers."""
     parser.add_argument(
         "--num-workers",
         type=natural_int,
         default=default_workers(),
-        help="processes that read films; 0: the main process reads them",
+        help=f"processes that {work}; 0: the main process does it",
     )
+
+
+def add_weights_argument(parser, **options):
+    """Add --weights, with a default or required."""
+    parser.add_argument("--weights", help=".pdparams or .safetensors file", **options)
+
+
+def add_meaning_arguments(parser, thresholds, reference):
+    """Add --thresholds and --reference, for `check_meaning_arguments`; both words are for help."""
+    parser.add_argument(
+        "--thresholds",
+        metavar="JSON",
+        help=f"metrics.json of eval.py --thresholds-from: {thresholds}",
+    )
+    parser.add_argument(
+        "--reference",
+        metavar="JSON",
+        help=f"operating_points.json of eval.py --reference-from: {reference}",
+    )
+
+
+def check_meaning_arguments(parser, args):
+    """End with an error where both --thresholds and --reference are given."""
+    if args.thresholds and args.reference:
+        parser.error("--reference has thresholds: leave --thresholds out")
 
 
 def add_reading_arguments(parser):
@@ -167,7 +225,7 @@ def add_reading_arguments(parser):
     parser.add_argument(
         "--any-modality",
         action="store_true",
-        help="read DICOM films that are not of modality CR, DX or SC too",
+        help="read DICOM films that are not of modality CR, DX, RG or SC too",
     )
 
 
@@ -249,36 +307,48 @@ def add_crops_argument(parser):
 def add_source_arguments(parser):
     """Add --url-base and --no-verify."""
     parser.add_argument(
-        "--url-base", metavar="URL", help="a mirror that has all files by name below this address"
+        "--url-base",
+        "--mirror",
+        metavar="URL",
+        help="a mirror that has all files by name below this address (docs/data.md lists them)",
     )
     parser.add_argument(
-        "--no-verify", action="store_true", help="accept files whose digest is another"
+        "--no-verify",
+        action="store_true",
+        help="accept files with another digest",
     )
 
 
-def label_list(args, part):
+def label_list(data_dir, split, part):
     """Return the path of the list of "train", "val" or "test" films of --split.
 
     Raises:
-        UserError: the official lists are not made yet.
+        UserError: there is no data folder, or the official lists are not made yet.
     """
-    labels = os.path.join(args.data_dir, "labels")
-    if args.split == "default":
+    if not os.path.isdir(data_dir):
+        raise UserError(
+            f"{data_dir}: no such data folder; give the one with images/ and labels/ by --data-dir"
+        )
+    labels = os.path.join(data_dir, "labels")
+    above = os.path.dirname(os.path.abspath(data_dir))
+    if not os.path.isdir(labels) and os.path.isdir(os.path.join(above, "labels")):
+        raise UserError(f"{data_dir}: no folder labels in it, but beside it; --data-dir {above}")
+    if split == "default":
         return os.path.join(labels, f"{part}_list.txt")
     path = os.path.join(labels, "official", f"{part}_list.txt")
     if not os.path.exists(path):
         raise UserError(
-            f"{path}: want a list of the official split, got no such file; "
-            f"run python prepare_data.py split --data-dir {args.data_dir}"
+            f"{path}: no such list of the official split; "
+            f"run python prepare_data.py split --data-dir {data_dir}"
         )
     return path
 
 
-def check_sizes(args):
+def check_sizes(resize, crop_size):
     """Raise UserError unless a crop fits into a resized film."""
-    if args.crop_size > args.resize:
+    if crop_size > resize:
         raise UserError(
-            f"--crop-size: want at most --resize {args.resize}, got {args.crop_size}; "
+            f"--crop-size: want at most --resize {resize}, got {crop_size}; "
             "make one larger or the other smaller"
         )
 
@@ -303,7 +373,10 @@ def run(function, *arguments):
         if not error.strerror:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        message = f"{where}{error.strerror}; check the path and the free space"
+        remedy = "check the path and the free space"
+        if isinstance(error, (FileExistsError, NotADirectoryError)):
+            remedy = "a file is where a folder is wanted: move it away, or give another folder"
+        message = f"{where}{error.strerror}; {remedy}"
     except KeyboardInterrupt:
         sys.exit(130)
     print(f"error: {message}", file=sys.stderr)

@@ -47,13 +47,13 @@ def find_device(name):
 
     Raises:
         UserError: there is no such device (the message names those that there are), or the ranks
-            talk over gloo, which knows the CPU alone.
+            talk over gloo, which knows only the CPU.
     """
     found = accelerators()
     if paddle.distributed.get_world_size() > 1 and os.environ.get(BACKEND) == "gloo":
         if name not in ("auto", "cpu"):
             raise UserError(
-                f"--device {name}: the ranks talk over gloo, which knows the CPU alone; "
+                f"--device {name}: the ranks talk over gloo, which knows only the CPU; "
                 "start them without --backend gloo, or use --device cpu"
             )
         name = "cpu"
@@ -91,6 +91,6 @@ def is_first_rank():
 
 
 def print_once(*words, **options):
-    """Print, in the first of several processes alone."""
+    """Print, only in the first of several processes."""
     if is_first_rank():
         print(*words, **options)

@@ -9,13 +9,20 @@ import os
 class UserError(ValueError):
     """Something only the user can put right; a script shows it as one `error:` line.
 
-    The message reads `<where>: want <what>, got <what>; <what to do>`.
+    The message reads `<where>: want <what>, got <what>; <what to do>`, or says what is missing.
     """
 
 
 def first_line(error):
     """Return the first line of an exception's message, or its type's name if it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+
+
+def what_is_wrong(error):
+    """Return what an exception of reading JSON says, for a message."""
+    if isinstance(error, KeyError):
+        return f"it has no {error}"
+    return first_line(error)
 
 
 @contextlib.contextmanager

@@ -1,39 +1,66 @@
-"""Starting the page of `predict.py --serve`."""
+"""The server of `predict.py --serve`."""
 
 import importlib.util
 import os
 import socket
-import sys
+import threading
+from typing import NamedTuple
 
-from model import CheXNet, load_weights
+from films.film_pixels import Reading
+from inference.activation_maps import TenCropMaps
 from runtime.files import UserError, first_line
 
 
-def serve(args):
-    """Become the server of streamlit_page.py, as Streamlit's own command line starts it.
+class Page(NamedTuple):
+    """What the page shows films with.
 
-    Streamlit keeps uploads in memory, where Gradio writes them to a folder.
-
-    Args:
-        args: of predict.py.
-
-    Raises:
-        UserError: Streamlit is not installed, the weights cannot be used, or the port is taken.
+    Attributes:
+        layer: the network.
+        crop_size, resize: pixels.
+        reading: how films are read.
+        thresholds: what `read_thresholds` returned, or None.
+        values: what `read_reference` returned, or None.
+        other: why `values` are of another network, or None.
     """
+
+    layer: TenCropMaps
+    crop_size: int
+    resize: int
+    reading: Reading
+    thresholds: dict | None
+    values: dict | None
+    other: str | None
+
+
+# Streamlit runs streamlit_page.py in threads of this process, and passes it nothing.
+served = []
+one_film = threading.Lock()  # the network takes one at a time
+
+
+def check_server(host, port):
+    """Raise UserError where Streamlit is not installed, or the port cannot be had."""
     if importlib.util.find_spec("streamlit") is None:
         raise UserError("--serve: the package streamlit is not installed; pip install streamlit")
-    load_weights(CheXNet(), args.weights)  # what is wrong with them is said here
     try:
-        with socket.create_server((args.host, args.port)):
+        with socket.create_server((host, port)):
             pass
     except (OSError, OverflowError) as error:
         raise UserError(
-            f"--host {args.host} --port {args.port}: cannot listen there ({first_line(error)}); "
+            f"--host {host} --port {port}: cannot listen there ({first_line(error)}); "
             "give another --port"
         ) from None
+
+
+def serve(page, host, port):
+    """Serve a `Page`, until a signal ends it, as Streamlit's own command line does.
+
+    Streamlit keeps uploads in memory, where Gradio writes them to a folder.
+    """
+    from streamlit.web import cli  # here: only --serve needs it
+
     settings = {
-        "server.address": args.host,
-        "server.port": args.port,
+        "server.address": host,
+        "server.port": port,
         "server.headless": "true",  # open no browser
         "server.maxUploadSize": 100,  # MB
         "server.fileWatcherType": "none",
@@ -41,17 +68,6 @@ def serve(args):
         "client.toolbarMode": "viewer",
         "client.showErrorDetails": "none",
     }
-    options = [f"--{name}={value}" for name, value in settings.items()]
-    ours = ["--weights", args.weights, "--resize", str(args.resize)]
-    ours += ["--crop-size", str(args.crop_size), "--device", args.device]
-    ours += ["--thresholds", args.thresholds] if args.thresholds else []
-    ours += ["--reference", args.reference] if args.reference else []
-    ours += ["--window={},{}".format(*args.window)] if args.window else []
-    ours += ["--any-modality"] if args.any_modality else []
-    folder = os.path.dirname(os.path.abspath(__file__))
-    # Streamlit runs the page as a script: it finds the project's modules by this variable.
-    others = os.environ.get("PYTHONPATH")
-    path = os.pathsep.join([os.path.dirname(folder), *([others] if others else [])])
-    page = os.path.join(folder, "streamlit_page.py")
-    command = [sys.executable, "-m", "streamlit", "run", page, *options, "--", *ours]
-    os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": path})
+    served.append(page)
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "streamlit_page.py")
+    cli.main(["run", script, *(f"--{name}={value}" for name, value in settings.items())])

@@ -1,86 +1,51 @@
 """The page of `predict.py --serve`: drop a film, see probabilities and where the network looks."""
 
-import argparse
 import io
-import threading
 
-from runtime import environment  # noqa: F401  (before Paddle)
-
-# isort: split
 import numpy as np
 import paddle
 import streamlit as st
 from PIL import Image
 
 from evaluation.heat_maps import too_coarse
-from evaluation.reference_values import (
-    meanings,
-    none_above,
-    read_reference,
-    read_thresholds,
-    why_other,
-)
-from films.film_pixels import Reading, read_film
+from evaluation.reference_values import meanings, none_above
+from films.film_pixels import read_both_sizes
 from films.label_lists import CLASS_NAMES
 from films.plausibility import doubt
-from inference.activation_maps import TenCropMaps, heat_map, look
-from inference.engine import load_network
-from runtime.command_line import add_reading_arguments
-from runtime.devices import set_device
-from runtime.files import UserError, sha256
+from inference.activation_maps import heat_map, look
+from runtime.files import UserError
+from serving.server import one_film, served
 
 SHOWN_SIDE = 2048  # of a film on the page at most, pixels
 SCROLLING_TABLES = "<style>[data-testid=stMarkdownContainer] { overflow-x: auto; }</style>"
 
 
-@st.cache_resource(show_spinner="Loading the network")
-def load(weights, crop_size, device):
-    """Return the network for all who have the page open, its lock (it takes one at a time), and
-    the SHA-256 of its weights."""
-    set_device(device)
-    network = TenCropMaps(load_network(weights, crop_size), crop_size)
-    return network, threading.Lock(), sha256(weights)
-
-
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--weights")
-    parser.add_argument("--resize", type=int)
-    parser.add_argument("--crop-size", type=int)
-    parser.add_argument("--device")
-    parser.add_argument("--thresholds")
-    parser.add_argument("--reference")
-    add_reading_arguments(parser)
-    args = parser.parse_args()
-
+    (page,) = served
     paddle.disable_static()  # a mode that each thread has for itself; Streamlit starts new ones
     st.set_page_config(page_title="CheXNet in PaddlePaddle", layout="wide")
     st.title("CheXNet in PaddlePaddle")
     st.warning("**Not for clinical use.** No output of this page may guide the care of a person.")
-    layer, lock, digest = load(args.weights, args.crop_size, args.device)
     upload = st.file_uploader(
-        "A frontal chest film: PNG, JPEG, TIFF or DICOM. It stays in this computer's memory alone."
+        "A frontal chest film: PNG, JPEG, TIFF or DICOM. It stays in this computer's memory."
     )
     if upload is None:
         return
-    content = upload.getvalue()
     try:
-        reading = Reading(args.window, args.any_modality)
-        film = read_film(io.BytesIO(content), args.resize, upload.name, reading)
-        whole = read_film(io.BytesIO(content), None, upload.name, reading)[0]
-        with lock:
-            (probs,), maps = look(layer, film[np.newaxis])
+        content = io.BytesIO(upload.getvalue())
+        film, whole, facts = read_both_sizes(content, page.resize, upload.name, page.reading)
     except UserError as error:
         st.error(f"error: {error}")
         return
+    with one_film:
+        (probs,), maps = look(page.layer, film[np.newaxis])
 
-    if reason := doubt(film):
-        st.warning(f"{upload.name}: {reason}. Look at it before its figures.")
+    if found := doubt(film, facts.span):
+        st.warning(f"{upload.name}: {found.text}. Look at it before its figures.")
     order = [CLASS_NAMES[c] for c in np.argsort(-probs, kind="stable")]
     of = dict(zip(CLASS_NAMES, probs, strict=True))
-    thresholds = read_thresholds(args.thresholds) if args.thresholds else None
-    values = read_reference(args.reference) if args.reference else None
-    known = meanings(probs, thresholds, values)
+    values = page.values
+    known = meanings(probs, page.thresholds, values)
     # A wide table has the width of the page, and scrolls where that is a telephone's.
     st.markdown(SCROLLING_TABLES, unsafe_allow_html=True)
     table, picture = (st.container(), st.container()) if values else st.columns([1, 2])
@@ -94,22 +59,22 @@ def main():
         if text := none_above(probs, known):
             st.markdown(f"**{text.capitalize()}.**")
         if values:
-            if other := why_other(values, digest, args.crop_size, args.resize):
-                st.warning(f"The reference values are not of this network: {other}.")
+            if page.other:
+                st.warning(f"The reference values are not of this network: {page.other}.")
             st.caption(
                 f"Calibrated, base rate and rank are of {values['films']} validation films of "
                 f"{values['patients']} patients, where findings may be more or less common than "
                 "where this film is from."
             )
     with picture:
-        reason = too_coarse(args.crop_size)
+        reason = too_coarse(page.crop_size)
         if maps is None:
             reason = "the crops leave out a part of so long a film"
         if reason:
             st.info(f"No heat maps: {reason}.")
             return
         finding = st.selectbox("Heat map of", order)
-        shown = Image.fromarray(whole)
+        shown = Image.fromarray(whole[0])
         shown.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
         st.image(
             heat_map(np.asarray(shown), maps[0][CLASS_NAMES.index(finding)], finding, of[finding]),

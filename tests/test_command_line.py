@@ -30,6 +30,9 @@ def test_help_comes_without_paddle_and_ends_in_examples(name):
     [
         (["train.py", "--bach-size", "3"], "--batch-size"),
         (["eval.py", "--wieghts=a.pdparams"], "--weights"),
+        # As other projects name them; of these letters --log-dir and others are nearer.
+        (["train.py", "--lr", "0.01"], "--learning-rate"),
+        (["train.py", "--gpus", "0"], "--device"),
         (["prepare_data.py", "download", "--skip-film"], "--skip-films"),
         (["prepare_data.py", "cache", "--any-modalit"], "--any-modality"),
     ],

@@ -89,7 +89,7 @@ def test_a_packed_file_is_unpacked_and_its_content_checked(server, tmp_path):
     fetch(f"{server.base}/table.csv.gz", str(tmp_path / "table.csv"), sha256(CONTENT))
     assert (tmp_path / "table.csv").read_bytes() == CONTENT
     server.files["broken.csv.gz"] = b"<html>not a gzip file</html>"
-    with pytest.raises(UserError, match=r"broken\.csv\.part\.wrong: want a gzip file"):
+    with pytest.raises(UserError, match=r"broken\.csv\.part\.wrong: not a complete gzip file"):
         fetch(f"{server.base}/broken.csv.gz", str(tmp_path / "broken.csv"))
 
 
@@ -100,12 +100,20 @@ def test_no_such_file_is_told_at_once_and_a_dead_server_after_some_attempts(
         fetch(f"{server.base}/nothing", str(tmp_path / "film"))
     assert len(server.requests) == 1
     server.files["film"], server.tricks["film"] = CONTENT, ["503"] * 100
-    with pytest.raises(UserError, match=r"got none in 8 attempts \(HTTP 503\)"):
+    with pytest.raises(UserError, match=r"nothing came in 8 attempts \(HTTP 503\)"):
         fetch(f"{server.base}/film", str(tmp_path / "film"), wait=0.001)
     with pytest.raises(UserError, match=r"refused.*--url-base"):
         fetch("http://127.0.0.1:9/film", str(tmp_path / "film"), wait=0.001)
     lines = capsys.readouterr().err.splitlines()  # seven for each of the two: one for each pause
     assert len(lines) == 14 and lines[0].startswith("film: HTTP 503; attempt 2 of 8 in ")
+
+
+def test_a_name_without_an_address_is_told_in_seconds_with_what_a_mirror_needs(tmp_path, capsys):
+    # RFC 6761: a name in .invalid never means an address.
+    with pytest.raises(UserError, match="nothing came in 3 attempts") as error:
+        fetch("http://films.invalid/a/train_list.txt", str(tmp_path / "list.txt"), wait=0.001)
+    assert "urlopen" not in str(error.value) and "--url-base: docs/data.md" in str(error.value)
+    assert len(capsys.readouterr().err.splitlines()) == 2  # pauses
 
 
 def test_a_killed_download_goes_on(server, tmp_path):
@@ -199,6 +207,10 @@ def test_published_predictions_are_evaluated_without_films(
     assert result.returncode == 0
     assert "jrzech_aurocs.csv: want 14 AUROCs with the mean 0.83827, got 14" in result.stdout
     (data / "predictions" / "jrzech_aurocs.csv").unlink()
+    wrong = server.files.pop("jrzech_aurocs.csv")
+    result = script("prepare_data.py", "download", *words, *options)
+    assert result.returncode == 0 and "going on without this file" in result.stderr  # optional
+    server.files["jrzech_aurocs.csv"] = wrong
     error = fails("prepare_data.py", "download", *words, *options)
     assert "jrzech_aurocs.csv.wrong: want 14 AUROCs" in error
     server.files["jrzech_aurocs.csv"] = table.encode()
@@ -252,7 +264,7 @@ def test_the_real_lists_pass_the_real_digests(script, server, shared, tmp_path):
 def test_a_hostile_archive_leaves_nothing(tmp_path, member):
     path = tmp_path / "images_001.tar.gz"
     path.write_bytes(archive([("images/a.png", b"film"), member]))
-    with pytest.raises(UserError, match="want PNG films alone"):
+    with pytest.raises(UserError, match="want only PNG films"):
         download.extract(str(path), str(tmp_path / "images_001"))
     assert tree(tmp_path) == ["images_001.tar.gz"]
     assert not os.path.exists("/tmp/evil-of-a-test.png")
@@ -262,7 +274,7 @@ def test_a_truncated_archive_is_an_error(tmp_path):
     path = tmp_path / "images_001.tar.gz"
     content = np.random.default_rng(0).bytes(100_000)
     path.write_bytes(archive([("images/a.png", content)])[:50_000])
-    with pytest.raises(UserError, match="want a complete"):
+    with pytest.raises(UserError, match="broken or cut off"):
         download.extract(str(path), str(tmp_path / "images_001"))
     assert tree(tmp_path) == ["images_001.tar.gz"]
 

@@ -48,9 +48,21 @@ def train_fails(fails, tmp_path):
 
 
 def test_a_missing_folder(evaluate_fails, train_fails, tmp_path):
+    missing = f"error: {tmp_path / 'nowhere'}: no such data folder; give the one with images/ and"
+    assert evaluate_fails(tmp_path / "nowhere").startswith(missing)
+    assert train_fails(tmp_path / "nowhere").startswith(missing)
+
+
+def test_a_data_folder_without_lists_or_the_folder_of_films_in_it(
+    evaluate_fails, train_fails, data, tmp_path
+):
+    (tmp_path / "empty").mkdir()
     want = ": want a label list, got no such file; fetch the lists with prepare_data.py download"
-    assert "labels/test_list.txt" + want in evaluate_fails(tmp_path / "nowhere")
-    assert "labels/train_list.txt" + want in train_fails(tmp_path / "nowhere")
+    assert "labels/test_list.txt" + want in evaluate_fails(tmp_path / "empty")
+    assert "labels/train_list.txt" + want in train_fails(tmp_path / "empty")
+    remedy = f"images: no folder labels in it, but beside it; --data-dir {data}"
+    assert remedy in evaluate_fails(data / "images")
+    assert remedy in train_fails(data / "images")
 
 
 def test_a_missing_list(evaluate_fails, data):
@@ -89,8 +101,17 @@ def test_a_truncated_film(evaluate_fails, train_fails, data, workers):
 
 
 def test_a_missing_checkpoint_is_never_a_random_network(evaluate_fails, train_fails, data):
-    assert "none.pdparams: want a weight file" in evaluate_fails(data, weights="none.pdparams")
-    assert "none.pdparams: want a weight file" in train_fails(data, "--weights", "none.pdparams")
+    assert "none.pdparams: no such weight file" in evaluate_fails(data, weights="none.pdparams")
+    assert "none.pdparams: no such weight file" in train_fails(data, "--weights", "none.pdparams")
+
+
+def test_a_folder_for_weights_is_told_which_file_in_it(evaluate_fails, data, tmp_path):
+    (tmp_path / "save").mkdir()
+    error = evaluate_fails(data, weights=tmp_path / "save")
+    assert "save: this is a folder; give a .pdparams or .safetensors file" in error
+    (tmp_path / "save" / "best_model.pdparams").touch()
+    error = evaluate_fails(data, weights=tmp_path / "save")
+    assert f"this is a folder; give {tmp_path / 'save' / 'best_model.pdparams'}" in error
 
 
 def test_a_pytorch_checkpoint_is_named_with_the_command_that_converts_it(
@@ -109,8 +130,8 @@ def test_a_pytorch_checkpoint_is_named_with_the_command_that_converts_it(
 
 def test_what_is_missing_is_told_before_what_is_in_the_way(train_fails, evaluate_fails, tmp_path):
     (tmp_path / "save" / "epoch_1").mkdir(parents=True)
-    assert "want a label list, got no such file" in train_fails(tmp_path / "nowhere")
-    assert "want a label list" in evaluate_fails(tmp_path / "nowhere", weights="none.pdparams")
+    assert "no such data folder" in train_fails(tmp_path / "nowhere")
+    assert "no such data folder" in evaluate_fails(tmp_path / "nowhere", weights="none.pdparams")
 
 
 def test_a_checkpoint_that_does_not_fit(evaluate_fails, train_fails, data, tmp_path):
@@ -208,6 +229,11 @@ def test_an_output_folder_that_is_a_file(fails, random_weights, data, tmp_path):
     (tmp_path / "out").write_text("precious")
     words = ["--data-dir", data, "--weights", random_weights, "--output-dir", tmp_path / "out"]
     assert "want a folder for the results, got a file" in fails("eval.py", *words)
+    film = next((data / "images").iterdir())
+    words = [film, "--weights", random_weights, *SMALL[:4], "--output-dir", tmp_path / "out"]
+    in_the_way = "a file is where a folder is wanted: move it away, or give another folder"
+    assert in_the_way in fails("predict.py", *words)
+    assert in_the_way in fails("export.py", *words, "--format", "safetensors")
     assert (tmp_path / "out").read_text() == "precious"
 
 

@@ -57,8 +57,8 @@ def check_metadata(metadata, weights):
 @NEEDS_PADDLE_3
 def test_paddle_inference_gives_eval_s_predictions(exported, films, expected, random_weights):
     folder = exported("paddle")
-    names = [f"random.{end}" for end in ("json", "metadata.json", "pdiparams")]
-    assert tree(folder) == names
+    names = [f"random.{end}" for end in ("json", "paddle.metadata.json", "pdiparams")]
+    assert tree(folder) == sorted(names)
     config = paddle.inference.Config(str(folder / names[0]), str(folder / names[2]))
     config.disable_gpu()
     predictor = paddle.inference.create_predictor(config)
@@ -122,8 +122,8 @@ def test_pytorch_gets_the_tensors_that_were_converted_and_predicts_the_same(
     words = ["--weights", weights, "--format", "torch", "--output-dir", tmp_path / "out", *SMALL]
     result = forked("export.py", *films, *words)
     assert result.returncode == 0, result.stderr
-    assert tree(tmp_path / "out") == ["net.metadata.json", "net.pth"]
-    check_metadata(json.loads((tmp_path / "out" / "net.metadata.json").read_text()), weights)
+    assert tree(tmp_path / "out") == ["net.pth", "net.torch.metadata.json"]
+    check_metadata(json.loads((tmp_path / "out" / "net.torch.metadata.json").read_text()), weights)
     state = torch.load(tmp_path / "out" / "net.pth", weights_only=True)
     before = net.state_dict()
     assert list(state) == list(before)  # torchvision's order
@@ -136,7 +136,9 @@ def test_pytorch_gets_the_tensors_that_were_converted_and_predicts_the_same(
 def test_what_cannot_be_exported_leaves_nothing(fails, films, random_weights, tmp_path):
     words = ["--format", "safetensors", "--output-dir", tmp_path / "out", *SMALL]
     error = fails("export.py", films[0], "--weights", tmp_path / "none.pdparams", *words)
-    assert "want a weight file, got nothing there" in error
+    assert "none.pdparams: no such weight file" in error
+    error = fails("export.py", "--weights", random_weights, *words)
+    assert "give one film or more: the export is checked on them before it is written" in error
     error = fails("export.py", tmp_path / "none.png", "--weights", random_weights, *words)
     assert "none.png: want a film, got no such file" in error
     assert not (tmp_path / "out").exists()
@@ -157,5 +159,26 @@ def test_paddle_hub_gives_the_network(random_weights, films, expected, tmp_path,
     pixels = paddle.to_tensor(np.stack([read_film(film, 72) for film in films]))
     with paddle.no_grad():
         assert np.abs(network(pixels).numpy() - expected).max() <= 1e-5
-    with pytest.raises(UserError, match="want a weight file"):
+    with pytest.raises(UserError, match="no such weight file"):
         paddle.hub.load(folder, "chexnet", source="local", weights="none.pdparams")
+
+
+def test_paddle_hub_takes_this_projects_modules_where_the_caller_has_others(script, tmp_path):
+    names = ("model", "dataset", "metrics", "films", "runtime")
+    for name in names:
+        (tmp_path / f"{name}.py").write_text(f"OF = 'the caller: {name}'\n")
+    (tmp_path / "own.py").write_text(
+        "import paddle\n"
+        "import model, runtime\n"  # before; the others only after
+        f"load = lambda: paddle.hub.load({str(ROOT)!r}, 'chexnet', source='local')\n"
+        "first, second = load(), load()\n"
+        "import dataset, films, metrics\n"
+        "print(*(list(net(paddle.zeros([1, 3, 64, 64])).shape) for net in (first, second)))\n"
+        "print(*(each.OF for each in (model, dataset, metrics, films, runtime)), sep='\\n')\n"
+        "import importlib\n"
+        "print(importlib.import_module('model') is model)\n"
+    )
+    result = script(tmp_path / "own.py", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    expected = [f"the caller: {name}" for name in names]
+    assert result.stdout.splitlines() == ["[1, 14] [1, 14]", *expected, "True"]

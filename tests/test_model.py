@@ -152,6 +152,20 @@ def test_log_loss_is_pytorch_s_and_nan_for_nan():
     assert np.isnan(float(LogLoss()(paddle.to_tensor(probs), paddle.to_tensor(labels))))
 
 
+def test_features_run_no_head_and_what_classify_makes_of_them_is_forward():
+    paddle.seed(5)
+    network = CheXNet()
+    network.eval()
+    films = paddle.randint(0, 256, [2, 1, 64, 64]).astype("uint8")
+    ran = []
+    hook = network.densenet121.out.register_forward_post_hook(lambda *of: ran.append(1))
+    with paddle.no_grad():
+        features = network.features(films)
+        assert not ran and list(features.shape) == [2, 1024, 2, 2]
+        hook.remove()
+        np.testing.assert_array_equal(network.classify(features), network(films))
+
+
 def test_head_computes_in_float32_whatever_it_is_given():
     head = CheXNet().densenet121.out
     features = paddle.rand([2, 1024]).astype("bfloat16")
@@ -187,9 +201,9 @@ def broken_state(change):
     [
         (
             lambda s: s.pop("densenet121.out.0.bias"),
-            "want a tensor densenet121.out.0.bias, got none",
+            "no tensor densenet121.out.0.bias in it",
         ),
-        (lambda s: s.update(extra=np.zeros(3, "f4")), "got extra too"),
+        (lambda s: s.update(extra=np.zeros(3, "f4")), "extra is no tensor of the network"),
         (
             lambda s: s.update({"densenet121.out.0.bias": np.zeros(18, "f4")}),
             "want densenet121.out.0.bias of shape [14], got [18]",

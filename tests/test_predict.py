@@ -11,12 +11,17 @@ import pytest
 from helpers.film_files import PERSON, dicom
 from helpers.folders import tree
 from helpers.pages import requests_of, served
-from helpers.places import SHARED
+from helpers.places import ROOT, SHARED
 from helpers.processes import wait_for
 from PIL import Image
 
 from evaluation.predictions_csv import read_predictions, write_predictions
+from films.film_pixels import Reading
 from films.label_lists import CLASS_NAMES, read_label_list
+from inference.activation_maps import TenCropMaps
+from inference.engine import load_network
+from serving import server as serving_server
+from serving.server import Page
 
 pytestmark = pytest.mark.slow
 
@@ -123,6 +128,25 @@ def test_a_folder_of_films_with_reference_values(
     assert known == [str(above), "2", "negative"]
 
 
+def test_films_are_decoded_once_and_weights_are_read_once(
+    script, films, random_weights, reference, tmp_path
+):
+    words = ["--resize", 144, "--crop-size", 128, "--weights", random_weights, "--num-workers", 0]
+    for name, more in {
+        "predict.py": ["--top", 1, "--reference", reference],
+        "export.py": ["--format", "safetensors"],
+    }.items():
+        command = [name, *films, *words[: 8 if name == "predict.py" else 6], *more]
+        command += ["--output-dir", tmp_path / name]
+        result = script("tests/helpers/opened.py", ".png,.pdparams", *command)
+        assert result.returncode == 0, result.stderr
+        opened = [line.split(" ", 2)[1:] for line in result.stdout.splitlines() if "opened" in line]
+        times = {path: int(times) for times, path in opened}
+        assert [times[str(film)] for film in films] == [1, 1]
+        # Its digest, a look at its first bytes, and its tensors.
+        assert times[str(random_weights)] == 3
+
+
 def test_a_film_too_long_for_a_heat_map_is_predicted_without(
     forked, films, random_weights, tmp_path
 ):
@@ -150,7 +174,9 @@ def test_films_it_cannot_read_leave_nothing_behind(fails, films, random_weights,
     metrics = tmp_path / "metrics.json"
     metrics.write_text("{}")
     error = fails("predict.py", films[0], "--thresholds", metrics, *words)
-    assert error.startswith(f"error: {metrics}: want a metrics.json with thresholds")
+    assert error.startswith(
+        f"error: {metrics}: not a metrics.json with thresholds (it has no 'thresholds')"
+    )
     assert not (tmp_path / "out").exists()
 
 
@@ -166,6 +192,27 @@ def test_real_films_are_predicted_as_expected(shared, script, reference_weights,
     for name, row in zip(names, probs, strict=False):
         assert np.abs(row - np.array(expected["sample", name], float)).max() <= 1e-5
     assert len(list(tmp_path.glob("*.png"))) == 3
+
+
+def test_the_page_shows_what_predict_prints_of_a_film(predicted_on_cpu, random_weights):
+    """Without a browser, by Streamlit's own test of an app."""
+    testing = pytest.importorskip("streamlit.testing.v1")
+    films, expected = predicted_on_cpu
+    network = load_network(str(random_weights), 128)
+    page = Page(TenCropMaps(network, 128), 128, 144, Reading(), None, None, None)
+    serving_server.served[:] = [page]
+    path = str(ROOT / "serving" / "streamlit_page.py")
+    app = testing.AppTest.from_file(path, default_timeout=120).run()
+    (upload,) = app.get("file_uploader")
+    if not hasattr(upload, "set_value"):
+        pytest.skip("this Streamlit's test cannot upload")
+    upload.set_value((films[0].name, films[0].read_bytes(), "image/png")).run()
+    assert not app.exception and not app.error
+    rows = [line.split(" | ") for line in app.markdown[-1].value.splitlines()[2:]]
+    shown = {name.strip("| "): prob.strip(" |") for name, prob in rows}
+    for name, prob in zip(CLASS_NAMES, expected[0], strict=True):
+        assert float(shown[name]) == pytest.approx(float(prob), abs=6e-5)  # four digits
+    assert app.selectbox[0].options[0] == CLASS_NAMES[int(expected[0].argmax())]
 
 
 def test_the_page(browser, films, random_weights, reference, tmp_path):
@@ -239,7 +286,7 @@ def fds(pid):
 def test_the_page_says_what_is_wrong_with_the_weights(fails, tmp_path):
     pytest.importorskip("streamlit")
     error = fails("predict.py", "--serve", "--weights", tmp_path / "none.pdparams")
-    assert "want a weight file, got nothing there" in error
+    assert "none.pdparams: no such weight file" in error
 
 
 def test_a_port_that_cannot_be_had_is_one_line(fails, random_weights):

@@ -146,7 +146,7 @@ def test_files_that_are_none(validated, monkeypatch, tmp_path):
         broken.append(json.dumps({"by_class": good["by_class"] | {"Mass": facts}}))
     for content in broken:
         wrong.write_text(content)
-        with pytest.raises(UserError, match=r"want an operating_points\.json, got another file"):
+        with pytest.raises(UserError, match=r"not an operating_points\.json"):
             read_reference(wrong)
 
 

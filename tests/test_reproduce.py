@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 from helpers.folders import tree
-from helpers.mirror import Huge, fill
+from helpers.mirror import fill
 from helpers.places import ROOT
 
 torch = pytest.importorskip("torch")
@@ -18,8 +19,7 @@ from helpers.torch_checkpoints import FORMATS, rewritten, write
 
 import reproduce
 from benchmarks.torch_densenet import lively_densenet
-from public_data.download import ARCHIVES
-from reproduction.steps import find_places, make_steps
+from reproduction import results
 from runtime.files import UserError, read_json, sha256
 from weights.weight_files import read_weights
 
@@ -86,7 +86,10 @@ def steps_there(mirror, monkeypatch, *more):
     command = ["reproduce.py", *map(str, words(mirror, *more))]
     monkeypatch.setattr(sys, "argv", command)
     args = reproduce.parse_args()
-    steps = make_steps(args, find_places(args), on_cpu=True)
+    places = reproduce.find_places(args)
+    starts = results.starting_weights(places.checkpoint, args.pretrained)
+    found = results.look(args.data_dir, places.lists, starts)
+    steps = reproduce.make_steps(args, places, starts, found, on_cpu=True)
     assert [step.name for step in steps] == STEPS
     return [step.name for step in steps if step.is_there()]
 
@@ -178,10 +181,12 @@ def test_what_goes_wrong_is_one_error_line_and_loses_nothing(
     hurry = tmp_path / "hurry"
     hurry.mkdir()
     # Eight attempts take two minutes otherwise.
-    (hurry / "sitecustomize.py").write_text("from nih import transfer\ntransfer.LONGEST_WAIT = 0")
+    (hurry / "sitecustomize.py").write_text(
+        "from public_data import transfer\ntransfer.LONGEST_WAIT = 0"
+    )
     env = {**os.environ, "PYTHONPATH": f"{hurry}{os.pathsep}{ROOT}"}
     error = fails(*run, "--no-verify", cwd=tmp_path, env=env)
-    assert "images_002.tar.gz: want images_002.tar.gz, got none in 8 attempts (HTTP 503)" in error
+    assert "images_002.tar.gz: nothing came in 8 attempts (HTTP 503)" in error
     part = tmp_path / "data" / "images_002.tar.gz.part"
     came = part.stat().st_size
     assert came and (tmp_path / "data" / "images_001" / "images").is_dir()
@@ -199,20 +204,59 @@ def test_what_goes_wrong_is_one_error_line_and_loses_nothing(
 
 
 def test_the_plan_does_nothing_and_a_disk_that_is_too_small_is_told_in_it(
-    mirror, tmp_path, monkeypatch, capsys
+    mirror, fails, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["reproduce.py", *map(str, words(mirror, "--dry-run"))])
     args = reproduce.parse_args()
     reproduce.main(args)
-    lines = capsys.readouterr().out.splitlines()
-    plan = dict(zip(lines[1:-1:2], lines[2::2], strict=False))
-    assert [line.split("to do")[0].strip() for line in plan] == STEPS
-    assert all(line.startswith("    python ") for line in plan.values())
+    plan = plan_of(capsys.readouterr().out)
+    assert [name for name, _, _ in plan] == STEPS
+    assert all(command.startswith("python ") for _, _, command in plan)
     # 112,120 films of 72 x 72 bytes, as no list is there yet to count.
-    assert "0.58 GB" in lines[5] and "unknown" in lines[1]
-    for name in ARCHIVES:
-        mirror.files[f"{name}.tar.gz"] = Huge(b"")
-    with pytest.raises(UserError, match=r"data: want 13.* GB of free disk, got .*; make room"):
-        reproduce.main(args)  # 12 TB of archives, of films, and an archive beside them
+    assert "0.58 GB" in plan[2][1] and "unknown" in plan[0][1]
+    assert mirror.requests == []
+    args.resize = 100_000  # 112,120 films of 10 GB
+    reproduce.main(args)
+    warning = capsys.readouterr().err.splitlines()[-1]
+    assert re.fullmatch(r"warning: data: want 11212\d\d\.\d GB of free disk, got .*", warning)
+    assert "GB of free disk" in fails("reproduce.py", *words(mirror, "--resize", 100_000))
     assert tree(tmp_path) == []
+
+
+def plan_of(text):
+    """Return (name, line, command) of each step of a plan."""
+    text = text.replace(" \\\n        ", " ")  # a long command goes on in the next line
+    lines = text.partition("\n")[2].partition("\nDisk: ")[0].splitlines()
+    return [
+        (line.split("to do")[0].strip(), line, command.strip())
+        for line, command in zip(lines[::2], lines[1::2], strict=True)
+    ]
+
+
+def test_the_plan_is_shown_without_any_package_as_it_is_with_them(mirror, script, tmp_path):
+    command = [*words(mirror, "--dry-run")]
+    bare = subprocess.run(
+        [sys.executable, "-S", ROOT / "reproduce.py", *map(str, command)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    whole = script("reproduce.py", *command, cwd=tmp_path)
+    assert bare.returncode == whole.returncode == 0, bare.stderr
+    assert [step[2] for step in plan_of(bare.stdout)] == [step[2] for step in plan_of(whole.stdout)]
+    assert bare.stdout.endswith("this is the plan where nothing is there.\n")
+    assert max(map(len, bare.stdout.splitlines())) <= 100
+    assert tree(tmp_path) == []
+
+
+def test_a_list_is_parsed_once_until_it_changes(phantoms, tmp_path, monkeypatch):
+    parsed = []
+    read = results.read_label_list
+    monkeypatch.setattr(results, "read_label_list", lambda path: parsed.append(path) or read(path))
+    path = tmp_path / "list.txt"
+    path.write_bytes((phantoms / "labels" / "test_list.txt").read_bytes())
+    assert len(results.listed_films(str(path))) == len(results.listed_films(str(path))) == 12
+    assert len(parsed) == 1
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:5]))
+    assert len(results.listed_films(str(path))) == 5 and len(parsed) == 2

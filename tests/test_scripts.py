@@ -115,7 +115,7 @@ def test_sizes_come_with_the_weights(forked, fails, phantoms, random_weights, ev
     assert f"warning: --resize 80, but the weights were trained with 72 ({config})" in result.stderr
     assert table(result.stdout) != table_of_72
     config.write_text("{")
-    assert f"{config}: want the config.json of train.py" in fails("eval.py", *words)
+    assert f"{config}: not the config.json of train.py" in fails("eval.py", *words)
 
 
 def test_the_rate_can_stay(forked, phantoms, tmp_path):

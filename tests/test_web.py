@@ -559,18 +559,18 @@ def test_what_cannot_be_exported_is_one_line(
     other.write_text(json.dumps(metrics | {"resize": 256}))
     assert "but they are of --resize 256" in fails("export.py", *web, "--metrics", other)
     other.write_text("[]")
-    assert "want a JSON file of eval.py" in fails("export.py", *web, "--metrics", other)
+    assert "not a JSON file of eval.py" in fails("export.py", *web, "--metrics", other)
     for content in ({}, {"weights": "x"}):
         other.write_text(json.dumps(content))
         assert "does not say whose they are" in fails("export.py", *web, "--metrics", other)
     other.write_text(json.dumps(metrics | {"auroc_mean_95_percent": [None, None]}))
-    assert "want a metrics.json of eval.py" in fails("export.py", *web, "--metrics", other)
+    assert "not a metrics.json of eval.py" in fails("export.py", *web, "--metrics", other)
     error = fails("export.py", *web, env={**os.environ, "PATH": str(tmp_path)})
-    assert "want npm, which fetches ONNX Runtime, got none; install Node.js" in error
+    assert "npm, which fetches ONNX Runtime, is not installed; install Node.js" in error
     assert tree(tmp_path / "out") == []
     (tmp_path / "out" / "random-web").mkdir()
     (tmp_path / "out" / "random-web" / "mine.txt").touch()
-    assert "an earlier page alone in it, got mine.txt" in fails("export.py", *web)
+    assert "mine.txt in it was not written by export.py" in fails("export.py", *web)
     result = script("export.py", *words, "--format", "onnx", "--metrics", other)
     assert result.returncode == 2 and "go with --format web" in result.stderr
     assert tree(tmp_path / "out") == ["random-web", "random-web/mine.txt"]

@@ -136,7 +136,7 @@ def fetch_packages(folder):
     npm = shutil.which("npm")
     if npm is None:
         raise UserError(
-            f"--format web: want npm, which fetches ONNX Runtime, got none; {INSTALL_NODE}"
+            f"--format web: npm, which fetches ONNX Runtime, is not installed; {INSTALL_NODE}"
         )
     archives = os.path.join(folder, "archives")
     os.makedirs(archives)

@@ -16,7 +16,7 @@ from evaluation.reference_values import read_reference, read_thresholds, why_oth
 from films import plausibility
 from films.label_lists import CLASS_NAMES
 from inference.activation_maps import COLOURS
-from runtime.files import UserError, first_line, sha256, write_json, write_whole
+from runtime.files import UserError, sha256, what_is_wrong, write_json, write_whole
 from web.npm_packages import INSTALL_NODE, PACKAGES, fetch_packages
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -39,35 +39,37 @@ class Known(NamedTuple):
     evaluation: dict | None
 
 
-def read_known(args, weights):
-    """Read --thresholds, --reference and --metrics.
+def read_known(thresholds, reference, metrics, weights, crop_size, resize):
+    """Read what is known of a network, to be shown with it.
 
     Args:
-        args: with those, `crop_size` and `resize`.
+        thresholds, reference, metrics: paths of the files that export.py's options name, or None.
         weights: SHA-256 of the weights that are exported.
+        crop_size, resize: pixels.
 
     Raises:
         UserError: a file is broken, or of another network: nobody could tell it from the page.
     """
-    thresholds = reference = evaluation = None
-    for path in (args.thresholds, args.metrics, args.reference):
-        if path:
-            content = _read(path)
-            other = why_other(content, weights, args.crop_size, args.resize)
-            if not isinstance(content.get("weights"), dict):
-                other = "it does not say whose they are"
-            if other:
-                raise UserError(f"{path}: want figures of these weights, but {other}; make it anew")
-    if args.thresholds:
-        found = read_thresholds(args.thresholds)
-        thresholds = {name: None if np.isnan(t) else t for name, t in found.items()}
-    if args.reference:
+    for path in filter(None, (thresholds, metrics, reference)):
+        content = _read(path)
+        other = why_other(content, weights, crop_size, resize)
+        if not isinstance(content.get("weights"), dict):
+            other = "it does not say whose they are"
+        if other:
+            raise UserError(f"{path}: want figures of these weights, but {other}; make it anew")
+    known = Known(None, None, _evaluation(metrics) if metrics else None)
+    if thresholds:
+        found = read_thresholds(thresholds)
+        known = known._replace(
+            thresholds={name: None if np.isnan(t) else t for name, t in found.items()}
+        )
+    if reference:
         # Not all of it: its paths are of the machine that it was made on.
-        values = read_reference(args.reference)
-        reference = {key: values[key] for key in ("films", "patients", "by_class")}
-    if args.metrics:
-        evaluation = _evaluation(args.metrics)
-    return Known(thresholds, reference, evaluation)
+        values = read_reference(reference)
+        known = known._replace(
+            reference={key: values[key] for key in ("films", "patients", "by_class")}
+        )
+    return known
 
 
 def _read(path):
@@ -78,7 +80,7 @@ def _read(path):
         return content
     except (ValueError, AttributeError, RecursionError) as error:
         raise UserError(
-            f"{path}: want a JSON file of eval.py, got another ({first_line(error)}); make one"
+            f"{path}: not a JSON file of eval.py ({what_is_wrong(error)}); make one"
         ) from None
 
 
@@ -95,8 +97,7 @@ def _evaluation(path):
         }
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"{path}: want a metrics.json of eval.py --weights, got another file "
-            f"({first_line(error)}); make one"
+            f"{path}: not a metrics.json of eval.py --weights ({what_is_wrong(error)}); make one"
         ) from None
 
 
@@ -114,8 +115,8 @@ def check_target(folder):
     other = next((path for path in _files(folder) if path not in ours), None)
     if other or not os.path.isdir(folder) or not _listed(folder):
         raise UserError(
-            f"{folder}: want no such folder, or an earlier page alone in it, got "
-            f"{other or 'another'}; move it away, or give another --output-dir"
+            f"{folder}: {f'{other} in it' if other else 'it'} was not written by export.py; "
+            "move it away, or give another --output-dir"
         )
 
 
@@ -146,13 +147,13 @@ def replace_page(source, target):
         raise
 
 
-def write_site(folder, network, weights, crop_size, resize, known):
+def write_site(folder, onnx_file, network, crop_size, resize, known):
     """Write the page, ready to be served.
 
     Args:
         folder: to make.
-        network: ONNX file, whose crops are uint8 `[N, 1, size, size]`; it is moved.
-        weights: path of the weights that it has.
+        onnx_file: whose crops are uint8 `[N, 1, size, size]`; it is moved.
+        network: dict with the name of its "weights" and their "sha256".
         crop_size, resize: pixels.
         known: a `Known`.
 
@@ -165,7 +166,7 @@ def write_site(folder, network, weights, crop_size, resize, known):
     packages = os.path.join(folder, "packages")
     fetch_packages(packages)
     large = {
-        "model": (network, "network.onnx"),
+        "model": (onnx_file, "network.onnx"),
         "runtime": _in(packages, "onnxruntime-web/dist/ort-wasm-simd-threaded.wasm"),
         "jpeg": _in(packages, "jsquash-jpeg/codec/dec/mozjpeg_dec.wasm"),
     }
@@ -175,7 +176,7 @@ def write_site(folder, network, weights, crop_size, resize, known):
         "crop_size": crop_size,
         "resize": resize,
         "has_maps": too_coarse(crop_size) is None,
-        "network": {"weights": os.path.basename(weights), "sha256": sha256(weights)},
+        "network": network,
         "files": {key: _named_by_content(folder, *place) for key, place in large.items()},
         "thresholds": known.thresholds,
         "reference": known.reference,
@@ -238,7 +239,7 @@ def predict_in_node(folder, films):
     node = shutil.which("node")
     if node is None:
         raise UserError(
-            f"--format web: want Node.js, which tries the page, got none; {INSTALL_NODE}"
+            f"--format web: Node.js, which tries the page, is not installed; {INSTALL_NODE}"
         )
     module = os.path.join(folder, "package.json")  # .js files are ES modules
     write_json(module, {"type": "module"})

@@ -11,26 +11,29 @@ from runtime.files import UserError, first_line
 USUAL = {"resize": 256, "crop_size": 224}  # pixels
 
 
-def set_sizes(args):
-    """Fill in --resize and --crop-size where they were not given, and say where they come from.
+def choose_sizes(weights, resize=None, crop_size=None):
+    """Return the sizes to use with weights: those that were given, else those of the training.
 
-    Where they were given, and differ from the training's, a warning says so.
+    It says where they come from, and warns where they differ from the training's.
 
     Args:
-        args: with `weights`, `resize` and `crop_size`; the last two are set.
+        weights: path of a weight file, which need not exist.
+        resize, crop_size: of --resize and --crop-size, pixels; None: not given.
+
+    Returns:
+        resize, crop_size: pixels.
 
     Raises:
         UserError: the crop does not fit into the film, or config.json is broken.
     """
-    trained, source = trained_sizes(args.weights)
-    for key, usual in USUAL.items():
-        given, option = getattr(args, key), f"--{key.replace('_', '-')}"
-        wanted = trained.get(key, usual)
-        setattr(args, key, given or wanted)
-        if given and trained and given != wanted:
+    given = {"resize": resize, "crop_size": crop_size}
+    trained, source = trained_sizes(weights)
+    chosen = {key: given[key] or trained.get(key, usual) for key, usual in USUAL.items()}
+    for key, size in trained.items():
+        if chosen[key] != size:
             print(
-                f"warning: {option} {given}, but the weights were trained with {wanted} "
-                f"({source}): expect lower AUROCs",
+                f"warning: --{key.replace('_', '-')} {chosen[key]}, but the weights were trained "
+                f"with {size} ({source}): expect lower AUROCs",
                 file=sys.stderr,
             )
     if trained and trained != USUAL:
@@ -39,7 +42,8 @@ def set_sizes(args):
             f"--crop-size {trained['crop_size']}",
             file=sys.stderr,
         )
-    command_line.check_sizes(args)
+    command_line.check_sizes(**chosen)
+    return chosen["resize"], chosen["crop_size"]
 
 
 def trained_sizes(weights):
@@ -90,6 +94,6 @@ def _config(path):
         return {}
     except ValueError as error:
         raise UserError(
-            f"{path}: want the config.json of train.py, could not read it ({first_line(error)}); "
+            f"{path}: not the config.json of train.py ({first_line(error)}); "
             "remove it, and give --resize and --crop-size"
         ) from None

@@ -20,8 +20,8 @@ def read_safetensors(path):
         return load_file(path)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"{path}: want a safetensors file of float16 or float32, could not read it "
-            f"({first_line(error)}); download it again or convert it"
+            f"{path}: not a safetensors file of float16 or float32 ({first_line(error)}); "
+            "download it again or convert it"
         ) from None
 
 
@@ -46,16 +46,14 @@ def read_pickle(path):
             return _resolve(_Unpickler(file).load())
     except _ForbiddenName as error:
         raise UserError(
-            f"{path}: want tensors alone, got a pickle that calls {error}; "
+            f"{path}: want only tensors, got a pickle that calls {error}; "
             "it was not run; get the weights from a source you trust"
         ) from None
     except OSError:
         raise
     except Exception as error:  # a broken pickle can raise anything
         raise UserError(
-            f"{path}: want a complete .pdparams file, could not read it "
-            f"({first_line(error)}); "
-            "download it again"
+            f"{path}: not a complete .pdparams file ({first_line(error)}); download it again"
         ) from None
 
 
@@ -76,7 +74,7 @@ class _PickledArray:
 
 
 class _PickledDtype:
-    """Stands in for numpy.dtype in a pickle: numbers alone."""
+    """Stands in for numpy.dtype in a pickle: only numbers."""
 
     def __init__(self, name, *ignored):
         self.dtype = np.dtype(name)

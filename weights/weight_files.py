@@ -23,9 +23,13 @@ def read_weights(path):
     Raises:
         UserError: as `load_weights`.
     """
+    if os.path.isdir(path):
+        best = os.path.join(path, "best_model.pdparams")
+        give = best if os.path.isfile(best) else "a .pdparams or .safetensors file"
+        raise UserError(f"{path}: this is a folder; give {give}")
     if not os.path.isfile(path):
         raise UserError(
-            f"{path}: want a weight file, got nothing there; train one (train.py), convert a "
+            f"{path}: no such weight file; train one (train.py), convert a "
             "PyTorch checkpoint (convert_torch_weights.py), or download one (prepare_data.py "
             "download --weights): pretrained_models/README.md has the steps"
         )
@@ -79,7 +83,7 @@ def save_safetensors(state, path, metadata):
         path: the file.
         metadata: dict from text to text.
     """
-    # ascontiguousarray alone gives 0-d arrays a dimension.
+    # ascontiguousarray gives 0-d arrays a dimension.
     state = {name: np.ascontiguousarray(a).reshape(np.shape(a)) for name, a in state.items()}
     with write_whole(path) as file:
         file.write(safetensors.numpy.save(state, metadata))
