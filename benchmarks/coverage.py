@@ -212,7 +212,7 @@ def new_intervals(sample, truth, population, weights):
     found |= p_rows(with_finding, p, ours.p_values(ours.mean_estimate(null))[0], "")
     columns = zip(labels.T, sample["twins"][0].T, sample["twins"][1].T, strict=True)
     by_film = np.array([delong(*column)[1] for column in columns])
-    found |= p_rows(with_finding, by_film, np.nan, ", DeLong by films")
+    found |= p_rows(with_finding, by_film, np.nan, " by DeLong's test")
     return found | new_rates(sample, truth, with_finding) | bins_of(sample, population, weights)
 
 
