@@ -80,7 +80,8 @@ def widest_gaps(names, found, estimates):
         gap = {"highest": names[high], "lowest": names[low], "gap": float(rate[high] - rate[low])}
         if estimates is not None:
             pair = (one_of(estimates[g], c) for g in (high, low))
-            gap["gap_95_percent"] = tuple(difference_intervals(difference_estimate(*pair))[0])
+            [bounds] = difference_intervals(difference_estimate(*pair))
+            gap["gap_95_percent"] = [None if np.isnan(end) else float(end) for end in bounds]
         gaps.append(gap)
     return gaps
 
