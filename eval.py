@@ -6,7 +6,7 @@ ends with a line for each class, the last one being
 
     The AUROC of Hernia is <AUROC>
 
-and, on stderr, how sure each is: a 95 % interval by bootstrap over patients. Without a network:
+and, on stderr, how sure each is: a 95 % interval over patients. Without a network:
 
     python eval.py --predictions result/predictions.csv
     python eval.py --predictions seed0/predictions.csv seed1/predictions.csv    # their mean
@@ -64,13 +64,14 @@ def parse_args():
         "mean of the first's files with the mean of the second's",
     )
     further = parser.add_argument_group("further figures")
+    further.add_argument("--no-intervals", action="store_true", help="leave 95%% intervals out")
+    # Intervals were by bootstrap once: scripts still say how many resamples, and 0 for none.
     further.add_argument(
         "--bootstrap",
         type=natural_int,
-        help="resamples of the patients for 95%% intervals (default: 1000; with --compare 10000, "
-        "so that p-values of 14 classes can be told from each other); 0: no intervals",
+        help="0 is --no-intervals; other numbers, and --seed, mean nothing since nothing is drawn",
     )
-    further.add_argument("--seed", type=natural_int, default=0, help="of the resamples")
+    further.add_argument("--seed", type=natural_int, help="see --bootstrap")
     further.add_argument(
         "--thresholds-from",
         metavar="CSV",
@@ -123,8 +124,7 @@ def parse_args():
         parser.error("--compare takes two files, or is given twice with the files of each side")
     if args.compare and (args.predictions or args.thresholds_from or args.reference_from):
         parser.error("--compare stands alone: leave --predictions and --...-from out")
-    if args.bootstrap is None:
-        args.bootstrap = 10_000 if args.compare else 1000
+    args.no_intervals = args.no_intervals or args.bootstrap == 0
     if args.boxes and (args.predictions or args.compare):
         parser.error("--boxes needs a network for the heat maps: give --weights alone")
     if args.reference_from and args.thresholds_from:
@@ -219,15 +219,15 @@ def main(args):
         begin_results(args.output_dir, names, probs)
     if reference:
         write_json(os.path.join(args.output_dir, "operating_points.json"), reference)
-    bootstrap = {"resamples": args.bootstrap, "seed": args.seed}
-    metrics = measure(patients, labels, probs, **bootstrap)
+    with_intervals = not args.no_intervals
+    metrics = measure(patients, labels, probs, with_intervals)
     metrics["flow"] = participant_flow(listed, probs, validation)
     show_aurocs(metrics)
     if thresholds is not None:
         metrics["thresholds"] = {
             "from": file_facts(args.thresholds_from),
             "rule": args.threshold_rule,
-            **measure_thresholds(patients, labels, probs, thresholds, **bootstrap),
+            **measure_thresholds(patients, labels, probs, thresholds, with_intervals),
         }
         show_thresholds(metrics["thresholds"])
     if reference:
@@ -236,7 +236,7 @@ def main(args):
         show_calibration(metrics["calibration"])
     if entries:
         groups = subgroups(names, entries)
-        metrics |= measure_subgroups(patients, labels, probs, groups, thresholds, **bootstrap)
+        metrics |= measure_subgroups(patients, labels, probs, groups, thresholds, with_intervals)
         show_subgroups(metrics)
     if boxed:
         metrics["localization"] = {
@@ -349,7 +349,7 @@ def compare(args):
     """Print how two networks differ on the same films, class by class."""
     names, labels, patients = read_labels(args.test_list)
     a, b = (mean_predictions(paths, names) for paths in args.compare)
-    figures = measure_difference(patients, labels, a, b, args.bootstrap, args.seed)
+    figures = measure_difference(patients, labels, a, b)
     show_difference(figures, *args.compare)
     if args.output_dir:
         sources = {

@@ -8,24 +8,34 @@ from evaluation.calibration import (
     equal_mass,
     expected_calibration_error,
 )
+from evaluation.intervals import (
+    METHOD,
+    METHOD_OF_DIFFERENCES,
+    auroc_estimate,
+    average_precision_estimate,
+    difference_estimate,
+    difference_intervals,
+    intervals,
+    mean_estimate,
+    p_values,
+)
 from evaluation.localization import score_map, summarize
 from evaluation.operating_points import RATES, rate_intervals, rates
 from evaluation.reference_values import calibrated_of
-from evaluation.significance import LEVEL, holm, resampled_p
+from evaluation.significance import LEVEL, delong, holm
 from evaluation.subgroup_rates import ENOUGH, GROUP_RATES, MISSED, rates_by_group, widest_gaps
 from films.label_lists import CLASS_NAMES
-from metrics import auroc, average_precision, bootstrap, delong, interval, mean_defined
+from metrics import auroc, average_precision, mean_defined
 
 
-def measure(patients, labels, probs, resamples=1000, seed=0):
+def measure(patients, labels, probs, with_intervals=True):
     """Return how well the probabilities rank films and how near they are to the truth.
 
     Args:
         patients: `[N]`, the patient of each film.
         labels: `[N, 14]`, 0, 1 or NaN for unknown, which counts nowhere.
         probs: float `[N, 14]`.
-        resamples: for 95 % intervals by bootstrap over patients; 0: none.
-        seed: of the resamples.
+        with_intervals: 95 % intervals too (see `intervals`).
 
     Returns:
         dict for JSON; None where a figure is not defined.
@@ -35,25 +45,27 @@ def measure(patients, labels, probs, resamples=1000, seed=0):
         **with_mean("average_precision", average_precision(labels, probs)),
         "images": len(labels),
         "patients": len(set(patients)),
-        **counts_of(labels),
+        **counts_of(labels, patients),
         "brier": by_class(brier_score(labels, probs)),
         "expected_calibration_error": by_class(expected_calibration_error(labels, probs)),
         "expected_calibration_error_equal_mass": by_class(
             expected_calibration_error(labels, probs, equal_mass)
         ),
     }
-    if resamples:
-        for figure, drawn in bootstrap(labels, probs, patients, resamples, seed).items():
-            figures[f"{figure}_95_percent"] = by_class(map(interval, drawn.T))
-            bounds = interval(mean_of_each(drawn))
-            if figure == "average_precision":
-                bounds = reflected(bounds, figures[f"{figure}_mean"])
-            figures[f"{figure}_mean_95_percent"] = pair(bounds)
-        figures["bootstrap"] = {"resamples": resamples, "seed": seed}
+    if with_intervals:
+        precision, biases = average_precision_estimate(labels, probs, patients)
+        means = {
+            "auroc": mean_estimate(estimate := auroc_estimate(labels, probs, patients)),
+            "average_precision": mean_estimate(precision, biases),
+        }
+        for figure, of_classes in (("auroc", estimate), ("average_precision", precision)):
+            figures[f"{figure}_95_percent"] = by_class(intervals(of_classes))
+            figures[f"{figure}_mean_95_percent"] = pair(intervals(means[figure])[0])
+        figures["interval_method"] = METHOD
     return figures
 
 
-def measure_thresholds(patients, labels, probs, thresholds, resamples=1000, seed=0):
+def measure_thresholds(patients, labels, probs, thresholds, with_intervals=True):
     """Return what thresholds `[14]` give on these films (see `measure`)."""
     found = rates(labels, probs, thresholds)
     figures = {
@@ -61,12 +73,14 @@ def measure_thresholds(patients, labels, probs, thresholds, resamples=1000, seed
         **{rate: by_class(found[rate]) for rate in RATES},
     }
     whole = [np.arange(len(labels))]
-    found = rates_by_group(labels, probs, thresholds, whole, patients, resamples, seed)
+    found = rates_by_group(labels, probs, thresholds, whole, patients)
     kept = ("ill", MISSED, f"{MISSED}_95_percent")
-    figures |= {key: value for key, value in group_figures(0, *found).items() if key in kept}
-    if resamples:
-        intervals = rate_intervals(labels, probs, thresholds, patients, resamples, seed)
-        figures |= {f"{rate}_95_percent": by_class(intervals[rate]) for rate in RATES}
+    figures |= {
+        key: value for key, value in group_figures(0, *found, with_intervals).items() if key in kept
+    }
+    if with_intervals:
+        bounds = rate_intervals(labels, probs, thresholds, patients)
+        figures |= {f"{rate}_95_percent": by_class(bounds[rate]) for rate in RATES}
     return figures
 
 
@@ -98,7 +112,7 @@ def measure_calibration(labels, probs, values):
     return figures
 
 
-def measure_subgroups(patients, labels, probs, groups, thresholds=None, resamples=1000, seed=0):
+def measure_subgroups(patients, labels, probs, groups, thresholds=None, with_intervals=True):
     """Return `measure`'s figures for each of several groups of films, and rates at thresholds.
 
     Args:
@@ -112,7 +126,7 @@ def measure_subgroups(patients, labels, probs, groups, thresholds=None, resample
     patients = np.asarray(patients)
     found = {
         kind: {
-            group: measure(patients[index], labels[index], probs[index], resamples, seed)
+            group: measure(patients[index], labels[index], probs[index], with_intervals)
             for group, index in members.items()
         }
         for kind, members in groups.items()
@@ -120,46 +134,47 @@ def measure_subgroups(patients, labels, probs, groups, thresholds=None, resample
     if thresholds is None:
         return {"subgroups": found}
     members = [index for of_kind in groups.values() for index in of_kind.values()]
-    rates = rates_by_group(labels, probs, thresholds, members, patients, resamples, seed)
+    rates = rates_by_group(labels, probs, thresholds, members, patients)
     gaps, g = {}, 0
     for kind, of_kind in found.items():
-        gaps[kind] = gap_figures(list(of_kind), slice(g, g + len(of_kind)), *rates[1:])
+        gaps[kind] = gap_figures(
+            list(of_kind), slice(g, g + len(of_kind)), *rates[1:], with_intervals
+        )
         for figures in of_kind.values():
-            figures |= group_figures(g, *rates)
+            figures |= group_figures(g, *rates, with_intervals)
             g += 1
     return {"subgroups": found, "subgroup_gaps": gaps}
 
 
-def group_figures(g, positives, found, drawn):
+def group_figures(g, positives, found, estimates, with_intervals):
     """Return what `rates_by_group` found of its group g, for JSON."""
     few = [name for name, count in zip(CLASS_NAMES, positives[g], strict=False) if count < ENOUGH]
     figures = {"ill": int(positives[g, -1]), "too_few_positives": few}
     for rate in GROUP_RATES:
         figures[rate] = by_class(found[rate][g])
-        if drawn:
-            figures[f"{rate}_95_percent"] = by_class(map(interval, drawn[rate][:, g].T))
     figures[MISSED] = number(found[MISSED][g])
-    if drawn:
-        figures[f"{MISSED}_95_percent"] = pair(interval(drawn[MISSED][:, g]))
+    if with_intervals:
+        for rate, of_groups in estimates.items():
+            unknown = np.isnan(np.atleast_1d(found[rate][g]))[:, np.newaxis]
+            bounds = np.where(unknown, np.nan, intervals(of_groups[g]))
+            figures[f"{rate}_95_percent"] = pair(bounds[0]) if rate == MISSED else by_class(bounds)
     return figures
 
 
-def gap_figures(names, rows, found, drawn):
+def gap_figures(names, rows, found, estimates, with_intervals):
     """Return the widest gaps between some groups, by rate and class, for JSON.
 
     Args:
         names: of these groups.
         rows: their slice of what `rates_by_group` found.
-        found, drawn: what it found.
+        found, estimates: what it found.
+        with_intervals: whether gaps have them.
     """
-    found = {rate: values[rows] for rate, values in found.items()}
-    drawn = {rate: values[:, rows] for rate, values in drawn.items()}
     gaps = {}
-    for rate in GROUP_RATES:
-        widest = widest_gaps(names, found[rate], drawn.get(rate))
-        gaps[rate] = dict(zip(CLASS_NAMES, widest, strict=True))
-    of_all = drawn[MISSED][..., None] if drawn else None
-    [gaps[MISSED]] = widest_gaps(names, found[MISSED][:, None], of_all)
+    for rate, values in found.items():
+        values = values[rows].reshape(len(names), -1)
+        widest = widest_gaps(names, values, estimates[rate][rows] if with_intervals else None)
+        gaps[rate] = widest[0] if rate == MISSED else dict(zip(CLASS_NAMES, widest, strict=True))
     return gaps
 
 
@@ -182,41 +197,36 @@ def measure_localization(boxes, maps):
     return figures | {"all": summarize([score for each in scores.values() for score in each])}
 
 
-def measure_difference(patients, labels, a, b, resamples=1000, seed=0):
+def measure_difference(patients, labels, a, b):
     """Return how probabilities `a` rank films better than `b` do, class by class (see `measure`).
 
-    DeLong's test takes films as independent; the intervals, and "bootstrap_p", are over patients.
-    "survive" has the classes all of whose p-values are small after Holm's adjustment.
+    Intervals and "patients_p" are over patients. DeLong's test takes films as independent and
+    finds differences that are none; it is there to compare with others' figures. "survive" has the
+    classes whose "patients_p" is small after Holm's adjustment.
     """
     tests = [delong(*column) for column in zip(labels.T, a.T, b.T, strict=True)]
     differences = [difference for difference, _ in tests]
     mean, defined = mean_defined(differences)
-    figures = {
+    estimates = (auroc_estimate(labels, probs, patients) for probs in (a, b))
+    estimate = difference_estimate(*estimates)
+    of_mean = mean_estimate(estimate)
+    p = {"delong_p": [p for _, p in tests], "patients_p": p_values(estimate)}
+    adjusted = {f"{kind}_holm": holm(values) for kind, values in p.items()}
+    small = adjusted["patients_p_holm"] < LEVEL  # NaN, where there is no test, is not
+    return {
         "difference": by_class(differences),
         "mean_difference": number(mean),
         "mean_difference_over": defined,
         "images": len(labels),
         "patients": len(set(patients)),
-        **counts_of(labels),
+        **counts_of(labels, patients),
+        "difference_95_percent": by_class(difference_intervals(estimate)),
+        "mean_difference_95_percent": pair(difference_intervals(of_mean)[0]),
+        "mean_patients_p": number(p_values(of_mean)[0]),
+        "interval_method": METHOD_OF_DIFFERENCES,
+        **{kind: by_class(values) for kind, values in (p | adjusted).items()},
+        "survive": [name for name, yes in zip(CLASS_NAMES, small, strict=True) if yes],
     }
-    p_values = {"delong_p": [p for _, p in tests]}
-    if resamples:
-        # The same seed draws the same patients for both: pairs.
-        drawn = np.subtract(
-            *(bootstrap(labels, p, patients, resamples, seed)["auroc"] for p in (a, b))
-        )
-        means = mean_of_each(drawn)
-        figures["difference_95_percent"] = by_class(map(interval, drawn.T))
-        figures["mean_difference_95_percent"] = pair(interval(means))
-        figures["mean_bootstrap_p"] = number(resampled_p(means))
-        figures["bootstrap"] = {"resamples": resamples, "seed": seed}
-        p_values["bootstrap_p"] = [resampled_p(column) for column in drawn.T]
-    adjusted = {f"{kind}_holm": holm(values) for kind, values in p_values.items()}
-    figures |= {kind: by_class(values) for kind, values in (p_values | adjusted).items()}
-    # NaN, where there is no test, is not small.
-    small = np.all([values < LEVEL for values in adjusted.values()], axis=0)
-    figures["survive"] = [name for name, yes in zip(CLASS_NAMES, small, strict=True) if yes]
-    return figures
 
 
 def with_mean(figure, values):
@@ -229,37 +239,15 @@ def with_mean(figure, values):
     }
 
 
-def counts_of(labels):
-    """Return for JSON how many films are positive for each class, and of how many it is known."""
-    counts = {"positives": labels == 1, "labelled": ~np.isnan(labels)}
-    return {
-        key: dict(zip(CLASS_NAMES, which.sum(axis=0).tolist(), strict=True))
-        for key, which in counts.items()
+def counts_of(labels, patients):
+    """Return for JSON how many films, and patients, each class has, and of how many it is known."""
+    positive, patients = labels == 1, np.asarray(patients)
+    counts = {
+        "positives": positive.sum(axis=0).tolist(),
+        "labelled": (~np.isnan(labels)).sum(axis=0).tolist(),
+        "positive_patients": [len(np.unique(patients[films])) for films in positive.T],
     }
-
-
-def mean_of_each(drawn):
-    """Return the mean of each resample's values that are defined: `[B, C]` -> `[B]`."""
-    with np.errstate(invalid="ignore"):
-        return np.nansum(drawn, axis=1) / (~np.isnan(drawn)).sum(axis=1)
-
-
-def reflected(bounds, value):
-    """Return the basic bootstrap interval, within [0, 1], for a percentile interval's bounds.
-
-    Average precision is larger in resamples than in the films they are drawn from, as films occur
-    twice. In a mean over classes that outweighs the interval's width: of 774 made-up films its
-    percentile interval held the truth in 47 of 100 draws, this one in 93 (A. C. Davison, D. V.
-    Hinkley, Bootstrap Methods and their Application (1997), section 5.2).
-
-    Args:
-        bounds: (low, high) of the resampled values.
-        value: of the films themselves, or None.
-    """
-    if value is None:
-        return float("nan"), float("nan")
-    low, high = bounds
-    return max(2 * value - high, 0.0), min(2 * value - low, 1.0)
+    return {key: dict(zip(CLASS_NAMES, each, strict=True)) for key, each in counts.items()}
 
 
 def by_class(values):

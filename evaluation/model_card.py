@@ -7,7 +7,14 @@ import re
 import jinja2
 
 from evaluation.operating_points import RATES, without_threshold
-from evaluation.printed_tables import CALIBRATION_FIGURES, between, missed_text, shown
+from evaluation.printed_tables import (
+    CALIBRATION_FIGURES,
+    FEW_WORDS,
+    between,
+    few_patients,
+    missed_text,
+    shown,
+)
 from evaluation.subgroup_rates import ENOUGH, largest_gaps
 from films.label_lists import CLASS_NAMES
 from runtime.files import write_whole
@@ -38,6 +45,8 @@ def write_model_card(folder, metrics):
         no_threshold=without_threshold(metrics),
         gaps=largest_gaps(metrics.get("subgroup_gaps", {})),
         enough=ENOUGH,
+        few=few_patients(metrics),
+        few_words=FEW_WORDS,
         rare=[name for name, count in metrics["positives"].items() if 0 < count < ENOUGH],
         fill="*to be filled in by whoever trained it*",
         date=datetime.date.today().isoformat(),

@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from evaluation.intervals import intervals, ratio_estimate
 from evaluation.predictions_csv import read_predictions
 from films.label_lists import films_shared, read_labels
-from metrics import interval, known_rows, resample_patients
+from metrics import known_rows
 from runtime.files import UserError
 
 RATES = ("sensitivity", "specificity", "precision", "f1")
@@ -85,18 +86,23 @@ def rates(labels, probs, thresholds):
     return rates_of(outcomes(labels, call(probs, thresholds)).sum(axis=0))
 
 
-def rate_intervals(labels, probs, thresholds, groups, resamples=1000, seed=0):
-    """Return 95 % intervals of the rates by bootstrap over patients (see `metrics.bootstrap`).
+def rate_intervals(labels, probs, thresholds, patients):
+    """Return 95 % intervals of the rates (see `intervals`).
+
+    Args:
+        labels, probs, thresholds: as for `rates`.
+        patients: `[N]`, the patient of each film, of any type that sorts.
 
     Returns:
-        dict from each of `RATES` to a list of C pairs (low, high).
+        dict from each of `RATES` to float64 `[C, 2]`.
     """
-    of_all = outcomes(labels, call(probs, thresholds))
-    counts = resampled_counts(of_all, [np.arange(len(labels))], groups, resamples, seed)
-    return {
-        name: [interval(column) for column in values[:, 0].T]
-        for name, values in rates_of(counts).items()
-    }
+    of_films = outcomes(labels, call(probs, thresholds))
+    sums = patient_sums(of_films, np.arange(len(labels)), patients)
+    bounds = {rate: intervals(estimate) for rate, estimate in rate_estimates(sums).items()}
+    right, called, positive, _ = np.moveaxis(sums, 1, 0)
+    # F1 is 2 s / (1 + s) of the share s of the right ones among what is called or positive.
+    share = intervals(ratio_estimate(right, called + positive - right))
+    return bounds | {"f1": 2 * share / (1 + share)}
 
 
 def call(probs, thresholds):
@@ -119,33 +125,34 @@ def outcomes(labels, called):
     return np.stack([called * labels, called, labels, known.astype(np.float32)], axis=1)
 
 
-def resampled_counts(of_films, members, patients, resamples, seed):
-    """Count films in data sets drawn with replacement from the patients.
+def patient_sums(of_films, index, patients):
+    """Add up what the films of each patient count.
 
     Args:
         of_films: `outcomes` of N films.
-        members: of G groups of films, their indices.
+        index: of the films that count.
         patients: `[N]`, the patient of each film, of any type that sorts.
-        resamples, seed: as for `metrics.bootstrap`; all groups are of the same drawn patients.
 
     Returns:
-        float32 `[B, G, 4, C]`, whole numbers: exact below 2^24.
+        float64 `[P, 4, C]`, patients in their order, those without such a film too.
     """
-    from scipy.sparse import csr_matrix, hstack
+    from scipy.sparse import csr_matrix
 
     names, patient_of = np.unique(patients, return_inverse=True)
-    totals = []  # of each group, what each patient's films add up to: [P, 4 C]
-    for index in members:
-        placed = (np.ones(len(index), np.float32), (patient_of[index], np.arange(len(index))))
-        films = csr_matrix(of_films[index].reshape(len(index), -1))
-        totals.append(csr_matrix(placed, (len(names), len(index))) @ films)
-    # Sparse: most patients are in few groups, with few findings. A tenth of the time.
-    totals = hstack(totals).T.tocsr()
-    drawn = [
-        (totals @ weights.T.astype(np.float32)).T
-        for weights in resample_patients(len(names), resamples, seed)
-    ]
-    return np.concatenate(drawn).reshape(-1, len(members), *of_films.shape[1:])
+    placed = (np.ones(len(index)), (patient_of[index], np.arange(len(index))))
+    sums = csr_matrix(placed, (len(names), len(index))) @ of_films[index].reshape(len(index), -1)
+    return sums.reshape(-1, *of_films.shape[1:])
+
+
+def rate_estimates(sums):
+    """Return `Estimate`s by sensitivity, specificity and precision, from `patient_sums`."""
+    right, called, positive, films = np.moveaxis(sums, 1, 0)
+    negative = films - positive
+    return {
+        "sensitivity": ratio_estimate(right, positive),
+        "specificity": ratio_estimate(negative - (called - right), negative),
+        "precision": ratio_estimate(right, called),
+    }
 
 
 def rates_of(counts):

@@ -2,9 +2,10 @@
 
 import sys
 
+from evaluation.intervals import FEW, FEWEST
 from evaluation.localization import OVERLAPS
 from evaluation.operating_points import RATES
-from evaluation.significance import FEW, LEVEL
+from evaluation.significance import LEVEL
 from evaluation.subgroup_rates import ENOUGH, MISSED, largest_gaps
 
 CALIBRATION_FIGURES = {
@@ -29,12 +30,11 @@ def show_aurocs(metrics):
 
 def show_intervals(metrics):
     """Print AUROC and average precision of each class, their intervals, and the prevalence."""
-    intervals = "without intervals:"
-    if "bootstrap" in metrics:
-        resamples, patients = metrics["bootstrap"]["resamples"], metrics["patients"]
-        intervals = f"95 % intervals, {resamples} resamples of {patients} patients:"
-    say(intervals)
-    say(f"  {'':<18} {'AUROC':<28}{'average precision':<28}prevalence")
+    with_intervals = "interval_method" in metrics
+    of = f"95 % intervals over {metrics['patients']} patients:"
+    say(of if with_intervals else "without intervals:")
+    few = few_patients(metrics)
+    say(f"  {'':<20} {'AUROC':<28}{'average precision':<28}prevalence")
     for name, positives in metrics["positives"].items():
         cells = [
             shown(metrics[figure][name], ".4f")
@@ -44,12 +44,26 @@ def show_intervals(metrics):
         labelled = metrics["labelled"][name]
         prevalence = shown(positives / labelled if labelled else None, ".4f")
         of = f"  of {labelled} labelled films" if labelled < metrics["images"] else ""
-        say(f"  {name:<18} {cells[0]:<28}{cells[1]:<28}{prevalence}{of}")
+        marked = f"{name} *" if with_intervals and name in few else name
+        say(f"  {marked:<20} {cells[0]:<28}{cells[1]:<28}{prevalence}{of}")
     cells = [
         shown(metrics[figure], ".4f") + between(metrics.get(f"{figure}_95_percent"))
         for figure in ("auroc_mean", "average_precision_mean")
     ]
-    say(f"  {'mean':<18} {cells[0]:<28}{cells[1]}")
+    say(f"  {'mean':<20} {cells[0]:<28}{cells[1]}")
+    if with_intervals and few:
+        say(f"  * {FEW_WORDS}")
+
+
+FEW_WORDS = (
+    f"fewer than {FEW} patients with the finding: such an interval is less sure, and fewer than "
+    f"{FEWEST} have none"
+)
+
+
+def few_patients(metrics):
+    """Return the classes that some patients have, but too few for a sure interval."""
+    return [name for name, count in metrics["positive_patients"].items() if 0 < count < FEW]
 
 
 def show_difference(figures, a, b):
@@ -60,39 +74,35 @@ def show_difference(figures, a, b):
         a, b: lists of paths, of whose means they are.
     """
     a, b = (f"the mean of {', '.join(paths)}" if paths[1:] else paths[0] for paths in (a, b))
-    resamples = figures.get("bootstrap", {}).get("resamples", 0)
     print(
         f"AUROC of {a} minus AUROC of {b}, {figures['images']} films of {figures['patients']} "
-        f"patients; 95 % interval by {resamples} resamples; DeLong's p, and the patients' by these "
-        "resamples; Holm: adjusted for all classes"
+        "patients; 95 % interval and p over patients; Holm: adjusted for all classes; DeLong's p "
+        "takes films as independent"
     )
-    intervals = figures.get("difference_95_percent", {})
     for name, value in figures["difference"].items():
         positives, labelled = figures["positives"][name], figures["labelled"][name]
         fewer = min((positives, "positives"), (labelled - positives, "negatives"))
+        few = figures["positive_patients"][name]
         if value is None:
             print(f"{name:<18} undefined: no {fewer[1]}")
             continue
-        cells = [f"{value:+.4f}{between(intervals.get(name), '+.4f')}"]
-        for kind, words in (("delong_p", "p"), ("bootstrap_p", "patients' p")):
-            if kind in figures:
-                p, adjusted = (figures[key][name] for key in (kind, f"{kind}_holm"))
-                known = f"{words} = {shown(p, '.3g')} (Holm {shown(adjusted, '.3g')})"
-                cells.append(f"{words} undefined" if p is None else known)
-        if fewer[0] < FEW:
-            kind = fewer[1][:-1] if fewer[0] == 1 else fewer[1]
-            cells.append(f"caution: {fewer[0]} {kind}")
+        cells = [f"{value:+.4f}{between(figures['difference_95_percent'][name], '+.4f')}"]
+        for kind, words in (("patients_p", "p"), ("delong_p", "DeLong's p")):
+            p, adjusted = (figures[key][name] for key in (kind, f"{kind}_holm"))
+            known = f"{words} = {shown(p, '.3g')} (Holm {shown(adjusted, '.3g')})"
+            cells.append(f"{words} undefined" if p is None else known)
+        if few < FEW:
+            cells.append(f"caution: {few} patient{'s' if few != 1 else ''} with it")
         print(f"{name:<18} " + "  ".join(cells))
     mean = shown(figures["mean_difference"], "+.4f")
     interval = between(figures.get("mean_difference_95_percent"), "+.4f")
     over = f"over {figures['mean_difference_over']} of {len(figures['difference'])} classes"
-    if resamples:
-        over += f"  patients' p = {shown(figures['mean_bootstrap_p'], '.3g')}"
+    over += f"  p = {shown(figures['mean_patients_p'], '.3g')}"
     print(f"{'mean':<18} {mean}{interval}  {over}")
-    show_survivors(figures, resamples)
+    show_survivors(figures)
 
 
-def show_survivors(figures, resamples):
+def show_survivors(figures):
     """Print which differences hold though there are many tests."""
     differences = figures["difference"]
     better = {
@@ -100,17 +110,10 @@ def show_survivors(figures, resamples):
         "B": [name for name in figures["survive"] if differences[name] < 0],
     }
     words = [f"{who} is better in {', '.join(names)}" for who, names in better.items() if names]
-    kinds = "DeLong's p and the patients'" if resamples else "DeLong's p"
     say(
         f"{len(figures['survive'])} of {figures['mean_difference_over']} differences survive "
-        f"Holm's adjustment at {LEVEL} ({kinds})" + (f": {'; '.join(words)}" if words else "")
+        f"Holm's adjustment at {LEVEL}" + (f": {'; '.join(words)}" if words else "")
     )
-    least = 2 / (resamples + 1) * figures["mean_difference_over"]
-    if resamples and least >= LEVEL:
-        say(
-            f"{resamples} resamples are too few to tell: the smallest p they can give is "
-            f"{least:.3g} after Holm's adjustment; raise --bootstrap"
-        )
 
 
 def side_by_side(published, theirs, ours, comparison, counts):
@@ -242,4 +245,6 @@ def between(interval, form=".4f"):
     if interval is None:
         return ""
     low, high = interval
+    if low is None:
+        return "  (no interval)"
     return f"  ({shown(low, form)} to {shown(high, form)})"

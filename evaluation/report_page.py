@@ -11,7 +11,7 @@ import numpy as np
 from evaluation.heat_maps import EXAMPLES, rank
 from evaluation.localization import OVERLAPS
 from evaluation.operating_points import RATES, without_threshold
-from evaluation.printed_tables import CALIBRATION_FIGURES
+from evaluation.printed_tables import CALIBRATION_FIGURES, FEW_WORDS, few_patients
 from evaluation.report_plots import (
     KINDS,
     draw_figures,
@@ -76,6 +76,8 @@ def write_report(folder, metrics, listed, probs, examples, why_none=None):
         missed_key=MISSED,
         no_threshold=without_threshold(metrics),
         enough=ENOUGH,
+        few=few_patients(metrics),
+        few_words=FEW_WORDS,
         group_gaps=largest_gaps(metrics.get("subgroup_gaps", {})),
         dots={name: _address(figures[name]["svg"]) for name in ("auroc", "average_precision")},
         examples=[_example(names, labels, probs, example) for example in examples],

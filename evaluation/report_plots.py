@@ -260,5 +260,7 @@ def interval_text(interval, digits=3):
     """Return (low, high) as text in brackets, "" for None."""
     if interval is None:
         return ""
+    if interval[0] is None:
+        return "(no interval)"
     low, high = (number_text(bound, digits) for bound in interval)
     return f"({low} to {high})"

@@ -142,8 +142,8 @@ def _missed(metrics):
             axes.text(0.02, y, reason, transform=where, fontsize=7, va="center", bbox=ground)
             continue
         if f"{MISSED}_95_percent" in found:
-            low, high = found[f"{MISSED}_95_percent"]
-            axes.hlines(y, low, high, color=OURS, linewidth=1.5)
+            bounds = np.array(found[f"{MISSED}_95_percent"], float)  # NaN for too few patients
+            axes.hlines(y, *bounds, color=OURS, linewidth=1.5)
         axes.plot(found[MISSED], y, "o", color=OURS, clip_on=False)
     if metrics["thresholds"][MISSED] is not None:
         axes.axvline(metrics["thresholds"][MISSED], color="black", linewidth=1, label="all films")

@@ -2,8 +2,13 @@
 
 import numpy as np
 
-from evaluation.operating_points import call, outcomes, rates_of, resampled_counts
-from metrics import interval
+from evaluation.intervals import (
+    difference_estimate,
+    difference_intervals,
+    one_of,
+    ratio_estimate,
+)
+from evaluation.operating_points import call, outcomes, patient_sums, rate_estimates
 
 GROUP_RATES = ("sensitivity", "specificity", "precision")
 # L. Seyyed-Kalantari et al., Nature Medicine 27 (2021) 2176: underdiagnosis.
@@ -12,7 +17,7 @@ ENOUGH = 30  # positive films in a group; of fewer no rate is given
 UNKNOWN = "not known"
 
 
-def rates_by_group(labels, probs, thresholds, groups, patients, resamples=1000, seed=0):
+def rates_by_group(labels, probs, thresholds, groups, patients):
     """Return what thresholds give in groups of films.
 
     Args:
@@ -20,15 +25,12 @@ def rates_by_group(labels, probs, thresholds, groups, patients, resamples=1000, 
             film is ill with a finding that is known, whatever else is not.
         groups: of G groups, the indices of their films.
         patients: `[N]`, the patient of each film.
-        resamples: for 95 % intervals by bootstrap over patients; 0: none.
-        seed: of the resamples.
 
     Returns:
         positives: int `[G, C + 1]`, films of each class, and last those of any: the ill.
         found: dict from each of `GROUP_RATES` to float64 `[G, C]`, and from `MISSED` to `[G]`: the
             share of the ill that no threshold calls; NaN for fewer than `ENOUGH` positives.
-        drawn: likewise `[B, G, C]` and `[B, G]`, in each resample the same patients in all groups;
-            empty without resamples.
+        estimates: likewise to lists of G `intervals.Estimate`, of the same patients in all groups.
     """
     labels, called = np.asarray(labels), call(probs, thresholds)
     # Any finding is one more class.
@@ -37,23 +39,23 @@ def rates_by_group(labels, probs, thresholds, groups, patients, resamples=1000, 
     labels = np.column_stack([labels, ill])
     called = np.column_stack([called, (called == 1).any(axis=1)])
     of_films = outcomes(labels, called)
-    counts = np.stack([of_films[index].sum(axis=0) for index in groups])
-    positives = counts[:, 2].astype(int)
-    found = _with_missed(counts, positives)
-    if not resamples:
-        return positives, found, {}
-    drawn = resampled_counts(of_films, groups, patients, resamples, seed)
-    return positives, found, _with_missed(drawn, positives)
+    estimates = {rate: [] for rate in (*GROUP_RATES, MISSED)}
+    for index in groups:
+        sums = patient_sums(of_films, index, patients)
+        for rate, estimate in rate_estimates(sums[..., :-1]).items():
+            estimates[rate].append(estimate)
+        right, _, ill, _ = sums[..., -1:].swapaxes(0, 1)
+        estimates[MISSED].append(ratio_estimate(ill - right, ill))
+    positives = np.stack([of_films[index, 2].sum(axis=0) for index in groups]).astype(int)
+    found = {}
+    for rate, of_groups in estimates.items():
+        few = (positives[:, -1:] if rate == MISSED else positives[:, :-1]) < ENOUGH
+        found[rate] = np.where(few, np.nan, np.stack([each.value for each in of_groups]))
+    found[MISSED] = found[MISSED][:, 0]
+    return positives, found, estimates
 
 
-def _with_missed(counts, positives):
-    found = rates_of(counts)
-    found = {rate: np.where(positives < ENOUGH, np.nan, found[rate]) for rate in GROUP_RATES}
-    missed = 1 - found["sensitivity"][..., -1]
-    return {rate: values[..., :-1] for rate, values in found.items()} | {MISSED: missed}
-
-
-def widest_gaps(names, found, drawn):
+def widest_gaps(names, found, estimates):
     """Return for each class between which two groups a rate differs most, and by how much.
 
     The interval is of the difference of these two groups. It does not know that they were chosen
@@ -62,7 +64,7 @@ def widest_gaps(names, found, drawn):
     Args:
         names: of G groups; `UNKNOWN` is not compared.
         found: `[G, C]`, NaN where a group has too few films.
-        drawn: `[B, G, C]`, or None.
+        estimates: list of G `intervals.Estimate` of C rates, or None.
 
     Returns:
         list of C: dict of "highest" and "lowest" (groups), "gap" and "gap_95_percent"; None where
@@ -76,8 +78,10 @@ def widest_gaps(names, found, drawn):
             continue
         high, low = max(known, key=rate.__getitem__), min(known, key=rate.__getitem__)
         gap = {"highest": names[high], "lowest": names[low], "gap": float(rate[high] - rate[low])}
-        if drawn is not None:
-            gap["gap_95_percent"] = interval(drawn[:, high, c] - drawn[:, low, c])
+        if estimates is not None:
+            pair = (one_of(estimates[g], c) for g in (high, low))
+            [bounds] = difference_intervals(difference_estimate(*pair))
+            gap["gap_95_percent"] = [None if np.isnan(end) else float(end) for end in bounds]
         gaps.append(gap)
     return gaps
 

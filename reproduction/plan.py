@@ -19,7 +19,7 @@ EVALUATE_START = 18  # load the network, draw the page
 TRAIN = 4.4 / 16  # a step of 16 films
 VALIDATE = 0.15  # a crop of a film, as training validates
 CONVERT = 10
-COMPARE = 2 * 2.7 / 22_433  # a film, bootstrap of both
+COMPARE = 2.4 / 22_433  # a film
 WEIGHT_FILE = 0.1e9  # bytes at most: 28 MB, or 84 with Adam's moments
 COLUMNS = 100  # of a terminal
 

@@ -32,7 +32,7 @@ def final_table(places, result_dir, save_dir, pretrained):
     }
     begin = "ImageNet weights" if pretrained == "imagenet" else "random weights"
     lines = [
-        "AUROCs, in brackets 95 % intervals by bootstrap over patients.",
+        "AUROCs, in brackets 95 % intervals over patients.",
         "published: by arnoweng/CheXNet of its checkpoint. published, here: that checkpoint, "
         "evaluated here.",
         f"own: trained here, {epochs} epoch{'' if epochs == 1 else 's'} from {begin}.",

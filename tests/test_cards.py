@@ -72,15 +72,15 @@ def evaluation():
     patients, thresholds = listed.patients, np.full(14, 0.5)
     groups = {"sex": {"F": list(range(40)), "<M>|": list(range(40, 400))}}
     values = reference_values(labels[::2], patients[::2], probs[::2], thresholds, "platt")
-    metrics = measure(patients, labels, probs, resamples=20)
+    metrics = measure(patients, labels, probs)
     metrics |= {
         "flow": participant_flow(listed, probs, LabelList(["v.png"], labels[:1], ["v"])),
         "thresholds": {
             "from": {"path": "val`s.csv", "sha256": "v"},
             "rule": "f1",
-            **measure_thresholds(patients, labels, probs, thresholds, resamples=20),
+            **measure_thresholds(patients, labels, probs, thresholds),
         },
-        **measure_subgroups(patients, labels, probs, groups, thresholds, resamples=20),
+        **measure_subgroups(patients, labels, probs, groups, thresholds),
         "calibration": {
             "from": {"path": "val.csv", "sha256": "v"},
             **measure_calibration(labels, probs, values),
@@ -152,7 +152,7 @@ def test_the_card_of_a_run_has_the_figures_of_metrics_json(evaluation, tmp_path)
 @pytest.mark.parametrize("known", [None, "NIH", "reference"])
 def test_what_a_card_says_of_network_and_films_is_known(evaluation, tmp_path, known):
     listed, probs, _ = evaluation
-    metrics = measure(listed.patients, listed.labels, probs, resamples=0)
+    metrics = measure(listed.patients, listed.labels, probs, with_intervals=False)
     metrics |= {
         "flow": participant_flow(listed, probs),
         "data": {"source": None, "list": known},

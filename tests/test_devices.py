@@ -357,7 +357,7 @@ def test_boxes_are_scored_on_a_device_as_on_the_cpu(
     boxes = tmp_path / "boxes.csv"
     header = "Image Index,Finding Label,Bbox [x,y,w,h],,,\n"
     boxes.write_text(header + "".join(f"{n},Atelectasis,100,200,300,400\n" for n in names[:1]))
-    words = ["--data-dir", phantoms, "--weights", random_weights, *SIZES, "--bootstrap", 0]
+    words = ["--data-dir", phantoms, "--weights", random_weights, *SIZES, "--no-intervals"]
     words += ["--test-list", tmp_path / "list.txt", "--boxes", boxes, "--output-dir"]
     found = []
     for run, name, *more in ((script, "cpu", "--no-report"), (on_device, "standin")):

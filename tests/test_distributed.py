@@ -96,7 +96,7 @@ def finish(process):
 def alone(script, phantoms, random_weights, once):
     """Words for eval.py, and the folder of what one process wrote and printed with them."""
     words = ["--data-dir", phantoms, "--weights", random_weights, *SMALL, "--batch-size", 3]
-    words += ["--bootstrap", 0, "--no-report", "--test-list"]
+    words += ["--no-intervals", "--no-report", "--test-list"]
 
     def evaluate(folder):
         lines = (phantoms / "labels" / "test_list.txt").read_text().splitlines()

@@ -218,9 +218,9 @@ def test_published_predictions_are_evaluated_without_films(
 
     (data / "labels" / "Data_Entry_2017_v2020.csv").unlink()
     path = data / "predictions" / "jrzech_predictions.csv"
-    result = script("eval.py", *words, "--predictions", path, "--bootstrap", 0)
+    result = script("eval.py", *words, "--predictions", path, "--no-intervals")
     own = script(
-        "eval.py", *words, "--predictions", evaluated / "predictions.csv", "--bootstrap", 0
+        "eval.py", *words, "--predictions", evaluated / "predictions.csv", "--no-intervals"
     )
     assert result.returncode == 0 and result.stdout == own.stdout
 

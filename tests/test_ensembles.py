@@ -19,7 +19,7 @@ def test_an_ensemble_is_the_mean_of_probabilities(members, monkeypatch, capsys):
     each = [read_predictions(path, NAMES) for path in paths]
     expected = np.mean(each, axis=0, dtype=np.float64).astype(np.float32)
     assert np.array_equal(mean_predictions(paths[:1], NAMES), each[0])  # to the bit
-    words = ["--data-dir", folder, "--bootstrap", 0, "--no-report", "--output-dir", folder / "mean"]
+    words = ["--data-dir", folder, "--no-intervals", "--no-report", "--output-dir", folder / "mean"]
     run(monkeypatch, *words, "--predictions", *paths)
     assert np.array_equal(read_predictions(folder / "mean/predictions.csv", NAMES), expected)
     metrics = json.loads((folder / "mean" / "metrics.json").read_text())
@@ -54,7 +54,7 @@ def test_a_mean_does_not_replace_one_of_its_members(members):
 
 def test_ensembles_are_compared(members, monkeypatch, capsys):
     paths, labels, folder = members
-    words = ["--data-dir", folder, "--bootstrap", 20, "--output-dir", folder]
+    words = ["--data-dir", folder, "--output-dir", folder]
     run(monkeypatch, *words, "--compare", *paths[:2], "--compare", paths[2])
     found = json.loads((folder / "comparison.json").read_text())
     aurocs = [auroc(labels, mean_predictions(side, NAMES)) for side in (paths[:2], paths[2:])]
@@ -67,7 +67,6 @@ def test_ensembles_are_compared(members, monkeypatch, capsys):
 def test_a_comparison_stands_alone(monkeypatch, capsys):
     words = ["eval.py", "--compare", "a.csv", "b.csv"]
     monkeypatch.setattr("sys.argv", words)
-    assert evaluation_script.parse_args().bootstrap == 10_000
     for more in ("--predictions", "--thresholds-from", "--reference-from"):
         monkeypatch.setattr("sys.argv", [*words, more, "c.csv", "--output-dir", "out"])
         with pytest.raises(SystemExit):

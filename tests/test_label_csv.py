@@ -12,11 +12,13 @@ from helpers.folders import link_films
 from dataset import ChestXray14
 from evaluation.calibration import brier_score, equal_mass, expected_calibration_error
 from evaluation.heat_maps import choose_examples
+from evaluation.intervals import auroc_estimate, average_precision_estimate, intervals
 from evaluation.measures import measure, measure_difference, measure_subgroups, measure_thresholds
 from evaluation.operating_points import choose_thresholds, rate_intervals, rates
 from evaluation.predictions_csv import write_predictions
 from evaluation.printed_tables import show_difference, show_intervals
 from evaluation.report_page import write_report
+from evaluation.significance import delong
 from evaluation.subgroup_rates import MISSED, rates_by_group
 from films.film_cache import write_cache
 from films.label_lists import CLASS_NAMES, LabelList, films_shared, read_label_list, read_labels
@@ -25,10 +27,6 @@ from metrics import (
     MeanLogLoss,
     auroc,
     average_precision,
-    bootstrap,
-    delong,
-    interval,
-    resample_patients,
 )
 from model import LogLoss
 from public_data.folder_check import check, sorted_films
@@ -262,24 +260,25 @@ def test_figures_are_those_of_the_films_that_have_the_label(some):
     assert running[14] == pytest.approx(np.mean(running[:13]))
 
 
-def test_intervals_are_of_known_labels_in_resamples_of_all_patients(some):
+def test_intervals_are_of_known_labels(some):
     labels, probs, patients = some
-    ids, patient_of = np.unique(patients, return_inverse=True)
     thresholds = np.full(14, 0.5)
-    expected = {"auroc": [], "average_precision": [], "specificity": []}
-    for row in np.concatenate(list(resample_patients(len(ids), 20, 3)))[:, patient_of].astype(int):
-        films = np.repeat(np.arange(400), row)
-        expected["auroc"].append(auroc(labels[films], probs[films]))
-        expected["average_precision"].append(average_precision(labels[films], probs[films]))
-        expected["specificity"].append(
-            rates(labels[films], probs[films], thresholds)["specificity"]
-        )
-    drawn = bootstrap(labels, probs, patients, 20, 3)
-    for figure, values in drawn.items():
-        np.testing.assert_allclose(values, expected[figure], atol=1e-12)
-    found = rate_intervals(labels, probs, thresholds, patients, 20, 3)["specificity"]
-    for c, column in enumerate(np.array(expected["specificity"]).T):
-        assert found[c] == pytest.approx(interval(column), nan_ok=True)
+    found = rate_intervals(labels, probs, thresholds, patients)["specificity"]
+    estimates = [
+        auroc_estimate(labels, probs, patients),
+        average_precision_estimate(labels, probs, patients)[0],
+    ]
+    for c in range(13):
+        own_labels, own_probs, own_patients = known_of(some, c)
+        column = own_labels[:, None], own_probs[:, None]
+        for function, estimate in zip(
+            (auroc_estimate, average_precision_estimate), estimates, strict=True
+        ):
+            alone = function(*column, own_patients)
+            alone = alone[0] if function is average_precision_estimate else alone
+            np.testing.assert_allclose(intervals(estimate)[c], intervals(alone)[0], rtol=1e-9)
+        alone = rate_intervals(*column, thresholds[:1], own_patients)["specificity"]
+        np.testing.assert_allclose(found[c], alone[0], rtol=1e-9)
 
 
 def test_a_film_is_ill_with_one_known_finding_whatever_else_is_unknown():
@@ -288,7 +287,7 @@ def test_a_film_is_ill_with_one_known_finding_whatever_else_is_unknown():
     labels[30:60] = [NAN, 0]  # perhaps ill, perhaps not
     probs = np.zeros((90, 2))
     probs[:12] = [0, 1]  # called, if for another finding
-    positives, found, _ = rates_by_group(labels, probs, [0.5, 0.5], [range(90)], range(90), 0)
+    positives, found, _ = rates_by_group(labels, probs, [0.5, 0.5], [range(90)], range(90))
     assert positives.tolist() == [[30, 0, 30]]
     assert found[MISSED] == pytest.approx([18 / 30])
 
@@ -296,21 +295,21 @@ def test_a_film_is_ill_with_one_known_finding_whatever_else_is_unknown():
 @pytest.mark.slow
 def test_what_is_printed_and_drawn(some, tmp_path, capsys):
     labels, probs, patients = some
-    figures = measure(patients, labels, probs, resamples=5)
+    figures = measure(patients, labels, probs)
     assert figures["auroc_mean_over"] == 13 and figures["auroc"]["Hernia"] is None
     assert figures["labelled"]["Mass"] == np.isfinite(labels[:, 4]).sum()
     assert figures["positives"]["Mass"] == np.nansum(labels[:, 4])
     thresholds = choose_thresholds(labels, probs)
     figures["thresholds"] = {"from": {"path": "val.csv"}, "rule": "youden"}
-    figures["thresholds"] |= measure_thresholds(patients, labels, probs, thresholds, resamples=5)
+    figures["thresholds"] |= measure_thresholds(patients, labels, probs, thresholds)
     groups = {"sex": {"F": list(range(200)), "M": list(range(200, 400))}}
-    figures |= measure_subgroups(patients, labels, probs, groups, thresholds, resamples=5)
+    figures |= measure_subgroups(patients, labels, probs, groups, thresholds)
     show_intervals(figures)
     rows = capsys.readouterr().err.splitlines()
     mass = f"{np.nanmean(labels[:, 4]):.4f}  of {np.isfinite(labels[:, 4]).sum()} labelled films"
     assert rows[6].startswith("  Mass") and rows[6].endswith(mass)
     assert rows[15].split()[-5:] == ["nan", "of", "0", "labelled", "films"]
-    difference = measure_difference(patients, labels, probs, probs[::-1], 20)
+    difference = measure_difference(patients, labels, probs, probs[::-1])
     show_difference(difference, ["a.csv"], ["b.csv"])
     printed = capsys.readouterr().out
     assert "over 13 of 14 classes" in printed and "undefined: no negatives" in printed
@@ -358,17 +357,17 @@ def test_the_scripts_take_it_as_any_other_list(forked, fails, phantoms, tmp_path
     known += ["--thresholds-list", tmp_path / "val.csv"]
     test = ["--data-dir", data, "--test-list", tmp_path / "test.csv"]
     network = ["--weights", weights, "--crops", 1]
-    output = ["--no-report", "--bootstrap", 20, "--output-dir", tmp_path / "test"]
+    output = ["--no-report", "--output-dir", tmp_path / "test"]
     result = forked("eval.py", *test, *network, *known, *output)
     assert result.returncode == 0, result.stderr
     assert re.search(r"The average AUROC is 0\.\d{3} \(over \d of 14 classes\)", result.stdout)
-    assert "20 resamples of 6 patients" in result.stderr and "note:" not in result.stderr
+    assert "95 % intervals over 6 patients" in result.stderr and "note:" not in result.stderr
     found = json.loads((tmp_path / "test" / "metrics.json").read_text())
     assert found["labelled"]["Mass"] == 12 and found["labelled"]["Hernia"] == 0
     assert found["thresholds"]["threshold"]["Mass"] is not None
     saved = tmp_path / "test" / "predictions.csv"
     assert saved.read_text().splitlines()[2].startswith("test/0/1.png,")
-    again = forked("eval.py", *test, "--predictions", saved, "--bootstrap", 20)
+    again = forked("eval.py", *test, "--predictions", saved)
     assert again.stdout.splitlines() == result.stdout.splitlines()[2:]  # but "=> loaded checkpoint"
     checked = forked("prepare_data.py", "check", *test, "--num-workers", 1)
     assert checked.returncode == 0, checked.stdout + checked.stderr

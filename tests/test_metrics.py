@@ -1,20 +1,14 @@
 import numpy as np
 import pytest
-from scipy.stats import norm
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from evaluation.measures import measure
 from films.label_lists import CLASS_NAMES
 from metrics import (
     AUROC,
     PUBLISHED,
     auroc,
     average_precision,
-    bootstrap,
-    delong,
-    interval,
     mean_defined,
-    resample_patients,
 )
 
 
@@ -117,106 +111,6 @@ def test_published_means_are_those_of_their_columns():
             assert abs(np.mean(aurocs) - mean) < 0.001, name
 
 
-def grouped(seed=0, films=400, patients=90):
-    rng = np.random.default_rng(seed)
-    labels = rng.random((films, 3)) < [0.3, 0.05, 0.5]
-    scores = np.round(rng.random((films, 3)) + 0.3 * labels, 1).astype(np.float32)
-    return labels, scores, rng.integers(0, patients, films)
-
-
-def test_bootstrap_is_the_auroc_of_films_drawn_patient_by_patient():
-    labels, scores, patients = grouped()
-    found = bootstrap(labels, scores, patients, resamples=60, seed=3)["auroc"]
-    rng = np.random.default_rng(3)
-    ids = np.unique(patients)
-    drawn = [
-        draw
-        for count in (50, 10)  # as many at a time as bootstrap draws
-        for draw in rng.multinomial(len(ids), np.full(len(ids), 1 / len(ids)), count)
-    ]
-    for row, counts in zip(found, drawn, strict=True):
-        films = np.concatenate(
-            [np.repeat(np.flatnonzero(patients == i), n) for i, n in zip(ids, counts, strict=True)]
-        )
-        for c in range(3):
-            expected = roc_auc_score(labels[films, c], scores[films, c])
-            assert row[c] == pytest.approx(expected, abs=1e-12)
-
-
-def test_bootstrap_of_patients_is_wider_than_of_films_where_their_films_agree():
-    rng = np.random.default_rng(1)
-    labels = (rng.random(50) < 0.5).repeat(20)[:, None]
-    scores = (rng.random(50)[:, None] + 0.3 * labels[::20]).repeat(20, axis=0)
-    width = [
-        np.subtract(*interval(bootstrap(labels, scores, groups)["auroc"][:, 0])[::-1])
-        for groups in (np.arange(50).repeat(20), np.arange(1000))
-    ]
-    assert width[0] > 3 * width[1]  # about the square root of 20
-
-
-def test_bootstrap_says_nan_where_a_class_is_not_defined():
-    labels, scores, patients = grouped()
-    labels[:, 1] = False
-    scores[7, 2] = np.nan
-    found = bootstrap(labels, scores, patients, resamples=20)["auroc"]
-    assert np.isfinite(found[:, 0]).all() and np.isnan(found[:, 1:]).all()
-    assert np.isnan(interval(found[:, 1])).all()
-
-
-def test_the_interval_of_the_mean_average_precision_holds_the_truth():
-    # Of what an interval of 95 % is for: percentiles hold it in 12 of these 30 draws.
-    rng = np.random.default_rng(0)
-    prevalence = np.geomspace(0.02, 0.2, 14)
-
-    def draw(count):
-        labels = (rng.random((count, 14)) < prevalence).astype(int)
-        return labels, rng.normal(size=(count, 14)) + 0.7 * labels
-
-    truth, held = average_precision(*draw(300_000)).mean(), 0
-    for n in range(30):
-        figures = measure(np.arange(600), *draw(600), resamples=200, seed=n)
-        low, high = figures["average_precision_mean_95_percent"]
-        held += low <= truth <= high
-    assert held >= 26
-
-
-def test_interval_is_the_percentile_interval():
-    low, high = interval(np.append(np.arange(101.0), np.nan))
-    assert (low, high) == pytest.approx((2.5, 97.5))  # 2.5 % and 97.5 % of 0 to 100
-
-
-def naive_delong(labels, a, b):
-    """DeLong's test by its definition: every pair of a positive and a negative film."""
-    columns = []
-    for scores in (a, b):
-        x, y = scores[labels][:, None], scores[~labels][None]
-        columns.append((x > y) + 0.5 * (x == y))
-    (m, n), aucs = columns[0].shape, [psi.mean() for psi in columns]
-    s10 = np.cov([psi.mean(axis=1) for psi in columns])
-    s01 = np.cov([psi.mean(axis=0) for psi in columns])
-    covariance = s10 / m + s01 / n
-    contrast = np.array([1, -1])
-    z = (aucs[0] - aucs[1]) / np.sqrt(contrast @ covariance @ contrast)
-    return aucs[0] - aucs[1], 2 * norm.sf(abs(z))
-
-
-def test_delong_is_its_definition_with_and_without_ties():
-    labels, a, _ = grouped(1)
-    _, b, _ = grouped(2)
-    for c, digits in ((0, 1), (2, 3)):
-        ours = delong(labels[:, c], a[:, c].round(digits), b[:, c].round(digits))
-        theirs = naive_delong(labels[:, c], a[:, c].round(digits), b[:, c].round(digits))
-        assert ours == pytest.approx(theirs, abs=1e-12)
-
-
-def test_delong_where_nothing_can_be_told():
-    labels = [0, 0, 1, 1]
-    assert delong(labels, [0.1, 0.4, 0.35, 0.8], [0.1, 0.4, 0.35, 0.8]) == (0.0, 1.0)
-    difference, p = delong([0, 0, 0, 1], [0.1, 0.2, 0.3, 0.4], [0.4, 0.3, 0.2, 0.1])
-    assert difference == 1.0 and np.isnan(p)  # one positive has no variance
-    assert np.isnan(delong([0, 0, 0], [1, 2, 3], [3, 2, 1])).all()
-
-
 @pytest.mark.parametrize(
     ("labels", "scores", "expected"),
     [
@@ -237,14 +131,3 @@ def test_average_precision_is_scikit_learn_s(dtype):
     labels, scores = scores_with_ties(4000, 6, dtype)
     expected = average_precision_score(labels, scores, average=None)
     assert np.abs(average_precision(labels, scores) - expected).max() <= 1e-9
-
-
-def test_bootstrap_is_the_average_precision_of_films_drawn_patient_by_patient():
-    labels, scores, patients = grouped()
-    found = bootstrap(labels, scores, patients, resamples=60, seed=3)["average_precision"]
-    ids, patient_of = np.unique(patients, return_inverse=True)
-    drawn = np.concatenate(list(resample_patients(len(ids), 60, 3)))[:, patient_of].astype(int)
-    for row, times in zip(found, drawn, strict=True):
-        films = np.repeat(np.arange(len(labels)), times)
-        expected = average_precision_score(labels[films], scores[films], average=None)
-        assert row == pytest.approx(expected, abs=1e-9)

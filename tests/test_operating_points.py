@@ -4,13 +4,13 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, f1_score, precision_score, recall_score
 
 from evaluation.calibration import brier_score, expected_calibration_error, reliability_curve
+from evaluation.intervals import intervals, ratio_estimate
 from evaluation.operating_points import (
     choose_thresholds,
     net_benefit,
     rate_intervals,
     rates,
 )
-from metrics import interval, resample_patients
 
 
 def films(seed=0, count=300):
@@ -65,18 +65,26 @@ def test_rates_are_scikit_learn_s():
             assert found[name][c] == pytest.approx(value, abs=1e-12)
 
 
-def test_intervals_are_those_of_films_drawn_patient_by_patient():
+def test_intervals_are_of_patients_sums():
     labels, probs, patients = films()
-    thresholds = [0.5, 0.6, 0.3]
-    ids, patient_of = np.unique(patients, return_inverse=True)
-    drawn = [
-        rates(labels[index], probs[index], thresholds)["f1"]
-        for weights in resample_patients(len(ids), 70, 2)
-        for index in (np.repeat(np.arange(300), row[patient_of].astype(int)) for row in weights)
-    ]
-    found = rate_intervals(labels, probs, thresholds, patients, 70, 2)["f1"]
-    for c in range(3):
-        assert found[c] == pytest.approx(interval(np.array(drawn)[:, c]), abs=1e-12)
+    thresholds = np.array([0.5, 0.6, 0.3])
+    found = rate_intervals(labels, probs, thresholds, patients)
+    ids = sorted(set(patients))
+    for c, threshold in enumerate(thresholds):
+        positive, called = labels[:, c], probs[:, c].astype(float) >= threshold
+        parts = {
+            "sensitivity": (called & positive, positive),
+            "specificity": (~called & ~positive, ~positive),
+            "precision": (called & positive, called),
+            "f1": (called & positive, called | positive),
+        }
+        for rate, (part, whole) in parts.items():
+            sums = [[[films[patients == i].sum()] for i in ids] for films in (part, whole)]
+            low, high = intervals(ratio_estimate(*sums))[0]
+            if rate == "f1":  # of precision and sensitivity, from the share of what is either
+                low, high = 2 * low / (1 + low), 2 * high / (1 + high)
+            assert found[rate][c] == pytest.approx([low, high], abs=1e-12)
+            assert low < rates(labels, probs, thresholds)[rate][c] < high
 
 
 def test_undefined_is_nan():
@@ -88,7 +96,7 @@ def test_undefined_is_nan():
     assert all(np.isnan(values[1]) for values in found.values())
     # Nothing called positive: no precision.
     assert np.isnan(rates(labels, probs, [2.0, 2.0, 2.0])["precision"]).all()
-    assert np.isnan(rate_intervals(labels, probs, thresholds, patients, 10)["f1"][1]).all()
+    assert np.isnan(rate_intervals(labels, probs, thresholds, patients)["f1"][1]).all()
 
 
 def test_brier_score_and_reliability_curve_are_scikit_learn_s():

@@ -77,7 +77,7 @@ def validated(members):
     write_predictions(path, names, rng.random((60, 14)).astype(np.float32))
     made = {"predictions_sha256": sha256(path), "crop_size": 224, "weights": {"sha256": "ab"}}
     (folder / "val" / "metrics.json").write_text(json.dumps(made))
-    words = ["--data-dir", folder, "--bootstrap", 0, "--no-report", "--predictions", paths[0]]
+    words = ["--data-dir", folder, "--no-intervals", "--no-report", "--predictions", paths[0]]
     return folder, labels, [*words, "--reference-from", path, "--output-dir", folder / "out"]
 
 

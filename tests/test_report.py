@@ -26,7 +26,7 @@ from runtime.files import UserError
 
 pytestmark = pytest.mark.slow
 
-SMALL = ["--resize", 72, "--crop-size", 64, "--batch-size", 8, "--bootstrap", 20]
+SMALL = ["--resize", 72, "--crop-size", 64, "--batch-size", 8]
 KINDS = ("age", "sex", "sex_and_age", "view")
 BY_CLASS = ["auroc", "average_precision", "net_benefit", "precision_recall", "reliability", "roc"]
 BY_CLASS += [f"subgroups_{kind}" for kind in KINDS]
@@ -262,7 +262,7 @@ def test_published_figures_are_beside_the_same_films_alone(tmp_path, known):
     labels, probs = rng.integers(0, 2, (9, 14), np.uint8), rng.random((9, 14))
     labels[:, -1] = 0  # nobody has the last one
     names = [f"{n:08}_000.png" for n in range(9)]
-    metrics = measure(names, labels, probs, resamples=0)
+    metrics = measure(names, labels, probs, with_intervals=False)
     metrics["data"] = {"source": None, "list": known}
     listed = LabelList(names, labels, names)
     metrics["flow"] = participant_flow(listed, probs, LabelList(names[:1], labels[:1], names[:1]))
@@ -309,7 +309,7 @@ def test_names_cannot_bring_markup_into_the_page(tmp_path):
     labels = rng.integers(0, 2, (9, 14), np.uint8)
     probs = rng.random((9, 14))
     names = [f"<img src=x onerror=alert({n})>_0.png" for n in range(9)]
-    metrics = measure(names, labels, probs, resamples=0)  # each its own patient
+    metrics = measure(names, labels, probs, with_intervals=False)  # each its own patient
     example = Example("with", 0, 0, np.zeros((32, 32), np.uint8), np.eye(4), [])
     write_report(tmp_path, metrics, LabelList(names, labels, names), probs, [example])
     text = (tmp_path / "report.html").read_text()

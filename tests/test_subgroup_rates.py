@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.stats import t
 from sklearn.metrics import precision_score, recall_score
 
 from evaluation.measures import measure_subgroups
@@ -7,7 +8,6 @@ from evaluation.printed_tables import show_subgroups
 from evaluation.subgroup_plots import draw_group_panels
 from evaluation.subgroup_rates import MISSED, largest_gaps, rates_by_group, widest_gaps
 from films.label_lists import CLASS_NAMES
-from metrics import resample_patients
 
 THRESHOLDS = np.array([0.5, 0.6, 0.3])
 
@@ -38,39 +38,35 @@ def naive(labels, probs, films):
     return np.array(by_class).T, (ill & ~called.any(axis=1)).sum() / ill.sum()
 
 
-def test_rates_and_gaps_are_those_of_films_drawn_patient_by_patient(films):
+def test_rates_and_gaps_are_those_of_their_films(films):
     labels, probs, patients, groups = films
-    positives, found, drawn = rates_by_group(labels, probs, THRESHOLDS, groups, patients, 12, 2)
+    positives, found, estimates = rates_by_group(labels, probs, THRESHOLDS, groups, patients)
     assert positives[:, :3].tolist() == [labels[index].sum(axis=0).tolist() for index in groups]
-    ids, patient_of = np.unique(patients, return_inverse=True)
-    times = np.concatenate(list(resample_patients(len(ids), 12, 2)))[:, patient_of].astype(int)
-    expected = []  # of each resample and group
-    for row in times:
-        expected.append([naive(labels, probs, np.repeat(index, row[index])) for index in groups])
     for g, index in enumerate(groups):
         rates, missed = naive(labels, probs, index)
         assert found[MISSED][g] == pytest.approx(missed)
         for r, rate in enumerate(("sensitivity", "specificity", "precision")):
             assert found[rate][g, :2] == pytest.approx(rates[r, :2])
-            for b in range(12):
-                assert drawn[rate][b, g, :2] == pytest.approx(expected[b][g][0][r, :2])
-                assert drawn[MISSED][b, g] == pytest.approx(expected[b][g][1])
-    # The gap: the two groups that are farthest apart, and the percentiles of their difference.
+    # The gap: the two groups that are farthest apart. No patient is in both: variances add up.
     of_class = [naive(labels, probs, index)[0][0, 1] for index in groups]
     high, low = np.argmax(of_class), np.argmin(of_class)
-    differences = [row[high][0][0, 1] - row[low][0][0, 1] for row in expected]
-    gap = widest_gaps("abc", found["sensitivity"], drawn["sensitivity"])[1]
+    gap = widest_gaps("abc", found["sensitivity"], estimates["sensitivity"])[1]
     assert (gap["highest"], gap["lowest"]) == ("abc"[high], "abc"[low])
     assert gap["gap"] == pytest.approx(of_class[high] - of_class[low])
-    assert gap["gap_95_percent"] == pytest.approx(np.percentile(differences, [2.5, 97.5]))
+    sides = [estimates["sensitivity"][g] for g in (high, low)]
+    error = np.sqrt(sum((side.moves[:, 1] ** 2).sum() for side in sides))
+    patients_with_it = min(side.patients[1] for side in sides)
+    half = np.diff(gap["gap_95_percent"])[0] / 2
+    # All but the patients by chance, whose moves are of the same sign here.
+    assert half == pytest.approx(t.ppf(0.975, patients_with_it - 1) * error, rel=0.01)
 
 
 def test_fewer_than_30_positives_suggest_no_figure(films):
     labels, probs, patients, groups = films
-    positives, found, drawn = rates_by_group(labels, probs, THRESHOLDS, groups, patients, 5)
+    positives, found, _ = rates_by_group(labels, probs, THRESHOLDS, groups, patients)
     assert (positives[:, 2] < 30).all() and (positives[:, :2] >= 30).all()
     for rate in ("sensitivity", "specificity", "precision"):
-        assert np.isnan(found[rate][:, 2]).all() and np.isnan(drawn[rate][:, :, 2]).all()
+        assert np.isnan(found[rate][:, 2]).all()
         assert np.isfinite(found[rate][:, :2]).all()
     assert widest_gaps("abc", found["precision"], None)[2] is None
 
@@ -82,9 +78,9 @@ def test_who_is_missed_on_a_literal():
     probs[:10, 1] = 0.9  # found ill, if of something else
     probs[15:45, 1] = 0.9
     groups, patients = [np.arange(100), np.arange(80, 100)], np.arange(100)
-    _, found, drawn = rates_by_group(labels, probs, [np.nan, 0.9], groups, patients, 0)
+    _, found, _ = rates_by_group(labels, probs, [np.nan, 0.9], groups, patients)
     assert found[MISSED][0] == pytest.approx(10 / 50)  # 10 to 14 and 45 to 49 of the ill
-    assert np.isnan(found[MISSED][1]) and drawn == {}  # nobody there is ill
+    assert np.isnan(found[MISSED][1])  # nobody there is ill
     assert np.isnan(found["sensitivity"][:, 0]).all()  # no threshold
     assert found["sensitivity"][0, 1] == pytest.approx(25 / 30)
 
@@ -119,7 +115,7 @@ def test_what_is_printed_and_drawn_of_groups(capsys):
         "sex": {"F": list(range(100)), "M": list(range(100, 190)), "not known": [*range(190, 200)]}
     }
     thresholds = np.append(np.full(13, 0.5), np.nan)
-    metrics = measure_subgroups(range(200), labels, probs, groups, thresholds, resamples=5)
+    metrics = measure_subgroups(range(200), labels, probs, groups, thresholds)
     metrics["thresholds"] = {name: dict.fromkeys(CLASS_NAMES, 0.5) for name in ("sensitivity",)}
     metrics["thresholds"] |= {"specificity": dict.fromkeys(CLASS_NAMES, 0.5)}
     metrics["thresholds"] |= {"precision": dict.fromkeys(CLASS_NAMES), "ill": 200, MISSED: 0.01}

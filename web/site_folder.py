@@ -90,7 +90,11 @@ def _evaluation(path):
     try:
         return {
             "mean": _finite(metrics["auroc_mean"]),
-            "interval": [_finite(bound) for bound in metrics.get("auroc_mean_95_percent") or ()],
+            "interval": [
+                _finite(bound)
+                for bound in metrics.get("auroc_mean_95_percent") or ()
+                if bound is not None  # too few patients for an interval
+            ],
             "classes": int(metrics["auroc_mean_over"]),
             "films": int(metrics["images"]),
             "patients": int(metrics["patients"]),
