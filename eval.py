@@ -123,7 +123,7 @@ def parse_args():
     if args.compare and len(args.compare) != 2:
         parser.error("--compare takes two files, or is given twice with the files of each side")
     if args.compare and (args.predictions or args.thresholds_from or args.reference_from):
-        parser.error("--compare stands alone: leave --predictions and --...-from out")
+        parser.error("--compare stands alone: leave out --predictions and --...-from")
     args.no_intervals = args.no_intervals or args.bootstrap == 0
     if args.boxes and (args.predictions or args.compare):
         parser.error("--boxes needs a network for the heat maps: give only --weights")

@@ -58,8 +58,10 @@ def figure_text(value, interval=None, form=".3f", space=" "):
     text = number_text(value, form)
     if interval is None:
         return text
+    if any(bound is None or np.isnan(bound) for bound in interval):
+        return f"{text}{space}(no interval)"
     low, high = (number_text(bound, form) for bound in interval)
-    return f"{text}{space}" + ("(no interval)" if low == "nan" else f"({low} to {high})")
+    return f"{text}{space}({low} to {high})"
 
 
 def missed_text(figures):
