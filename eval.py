@@ -13,9 +13,9 @@ and, on stderr, how sure each is: a 95 % interval over patients. Without a netwo
     python eval.py --compare a/predictions.csv b/predictions.csv
 """
 
-import contextlib
 import os
 import sys
+from typing import NamedTuple
 
 from runtime import command_line
 from runtime.command_line import natural_int
@@ -24,7 +24,7 @@ EXAMPLES = """\
   python eval.py --weights save/best_model.pdparams --output-dir result
   python eval.py --predictions result/predictions.csv --thresholds-from val/predictions.csv
 """
-KEPT_FILMS = 1000  # of as many the maps are kept, 27 kB each: of more, a few are drawn anew
+KEPT_FILMS = 1000  # of so many the maps are kept, 27 kB each; of more, a few are drawn anew
 DEFAULT_WEIGHTS = "pretrained_models/best_model_via_this_project.pdparams"
 
 
@@ -123,10 +123,10 @@ def parse_args():
     if args.compare and len(args.compare) != 2:
         parser.error("--compare takes two files, or is given twice with the files of each side")
     if args.compare and (args.predictions or args.thresholds_from or args.reference_from):
-        parser.error("--compare stands alone: leave --predictions and --...-from out")
+        parser.error("--compare stands alone: leave out --predictions and --...-from")
     args.no_intervals = args.no_intervals or args.bootstrap == 0
     if args.boxes and (args.predictions or args.compare):
-        parser.error("--boxes needs a network for the heat maps: give --weights alone")
+        parser.error("--boxes needs a network for the heat maps: give only --weights")
     if args.reference_from and args.thresholds_from:
         parser.error("--reference-from chooses thresholds too: leave --thresholds-from out")
     if args.reference_from and not args.output_dir:
@@ -144,19 +144,24 @@ import numpy as np
 import paddle
 
 from dataset import CenterCrop, ChestXray14
-from evaluation.batch_bar import BatchBar
-from evaluation.data_source import describe_data
-from evaluation.heat_maps import BoxedFilms, MapSource, draw_examples, too_coarse
-from evaluation.measures import (
+from evaluation.eval_folder import (
+    begin_results,
+    check_folder,
+    describe_data,
+    source_of,
+    write_metrics,
+)
+from evaluation.figures import (
     measure,
     measure_calibration,
     measure_difference,
     measure_subgroups,
     measure_thresholds,
+    participant_flow,
 )
-from evaluation.model_card import write_model_card
-from evaluation.operating_points import choose_thresholds, read_validation
-from evaluation.participant_flow import participant_flow
+from evaluation.heat_maps import BoxedFilms, MapSource, draw_examples, too_coarse
+from evaluation.network_run import predict
+from evaluation.operating_points import reference_values
 from evaluation.predictions_csv import mean_predictions
 from evaluation.printed_tables import (
     show_aurocs,
@@ -166,20 +171,13 @@ from evaluation.printed_tables import (
     show_subgroups,
     show_thresholds,
 )
-from evaluation.reference_values import reference_values
-from evaluation.result_folder import (
-    begin_results,
-    check_folder,
-    source_of,
-    write_metrics,
-    write_report,
-)
-from films.film_loader import FilmLoader
+from evaluation.reports import write_model_card, write_report
+from evaluation.thresholds import choose_thresholds, read_validation
+from evaluation.written_figures import for_json
 from films.film_pixels import Reading
-from films.label_lists import CLASS_NAMES, read_labels
+from films.label_lists import CLASS_NAMES, LabelList, read_labels
 from inference.activation_maps import KeepingTenCrop
 from inference.engine import choose_engine
-from metrics import Predictions
 from model import CheXNet, TenCrop, load_weights
 from public_data.nih_tables import read_data_entry, subgroups
 from runtime.devices import is_first_rank, print_once, set_device
@@ -188,130 +186,135 @@ from runtime.versions import versions
 from weights.trained_sizes import choose_sizes
 
 
+class Beside(NamedTuple):
+    """What is read beside the test list, None where it was not asked for.
+
+    Attributes:
+        data: what is known of the films, for metrics.json.
+        validation: the films that thresholds were chosen on, a `LabelList`.
+        thresholds: `[14]`.
+        reference: what operating_points.json will hold.
+        groups: dict of dicts of indices of films, by sex, age and view.
+        boxed: a `BoxedFilms`.
+    """
+
+    data: dict
+    validation: LabelList | None = None
+    thresholds: np.ndarray | None = None
+    reference: dict | None = None
+    groups: dict | None = None
+    boxed: BoxedFilms | None = None
+
+
 def main(args):
-    find_inputs(args)
+    fill_in_defaults(args)
+    if args.output_dir:
+        check_folder(args.output_dir, args.predictions)
     if args.compare:
-        return compare(args)
-    # Saved predictions need no films: the data folder may be another's.
-    beside = os.path.dirname(args.test_list)
-    labels_dir = beside if args.predictions else os.path.join(args.data_dir, "labels")
-    data = describe_data(args.test_list, labels_dir)
-    validation = thresholds = reference = None
-    if args.thresholds_from:
-        validation, thresholds, reference = learn_from_validation(args)
-    entries = read_data_entry(args.data_entry) if args.data_entry else None
-    boxed = BoxedFilms(args.boxes, args.test_list) if args.boxes else None
-    if boxed:
-        found = f"{len(boxed.boxes)} of the {boxed.of_file} boxes of {args.boxes}"
-        print(f"{found} are on test films", file=sys.stderr)
+        compare(args.compare, args.test_list, args.output_dir)
+        return
     films = maps = None
     if args.predictions:
-        names, labels, patients = listed = read_labels(args.test_list)
-        probs = mean_predictions(args.predictions, names)
-        source = source_of(args.predictions)
+        listed = read_labels(args.test_list)
     else:
-        films, probs, source, maps = run_network(args)
-        names, labels, patients = listed = films.listed
+        films = open_films(args)
+        listed = films.listed
+    beside = read_beside(args, listed)  # what is wrong is found now, not after hours of work
+    if args.predictions:
+        probs, source = (
+            mean_predictions(args.predictions, listed.names),
+            source_of(args.predictions),
+        )
+    else:
+        probs, source, maps = run_network(args, films)
     if not is_first_rank():
         return
-
     if args.output_dir:
-        begin_results(args.output_dir, names, probs)
-    if reference:
-        write_json(os.path.join(args.output_dir, "operating_points.json"), reference)
-    with_intervals = not args.no_intervals
-    metrics = measure(patients, labels, probs, with_intervals)
-    metrics["flow"] = participant_flow(listed, probs, validation)
-    show_aurocs(metrics)
-    if thresholds is not None:
-        metrics["thresholds"] = {
-            "from": file_facts(args.thresholds_from),
-            "rule": args.threshold_rule,
-            **measure_thresholds(patients, labels, probs, thresholds, with_intervals),
-        }
-        show_thresholds(metrics["thresholds"])
-    if reference:
-        facts = file_facts(args.reference_from)
-        metrics["calibration"] = {"from": facts, **measure_calibration(labels, probs, reference)}
-        show_calibration(metrics["calibration"])
-    if entries:
-        groups = subgroups(names, entries)
-        metrics |= measure_subgroups(patients, labels, probs, groups, thresholds, with_intervals)
-        show_subgroups(metrics)
-    if boxed:
-        metrics["localization"] = {
-            "boxes": file_facts(args.boxes),
-            "films": len({box.film for box in boxed.boxes}),
-            "by_class": boxed.measure(maps.of(boxed.indices)),
-        }
-        show_localization(metrics["localization"])
+        begin_results(args.output_dir, listed.names, probs, beside.reference)
+    figures = measure_all(args, listed, probs, beside, maps)
     if args.output_dir:
-        metrics |= {"test_list": file_facts(args.test_list), "data": data}
-        metrics |= {**source, "versions": versions()}
-        write_metrics(args.output_dir, metrics)
-        write_model_card(args.output_dir, metrics)
+        figures |= {"test_list": file_facts(args.test_list), "data": beside.data}
+        figures |= {**source, "versions": versions()}
+        write_metrics(args.output_dir, figures)
+        write_model_card(args.output_dir, figures)
         if args.no_report:
             print(f"wrote {args.output_dir}/metrics.json", file=sys.stderr)
             return
-        examples, why_none = [], "figures from saved predictions have no network to ask"
-        if maps:
-            why_none = too_coarse(args.crop_size)
-            examples = [] if why_none else draw_examples(maps, films, probs, boxed)
-        write_report(args.output_dir, metrics, listed, probs, examples, why_none)
+        examples, why_none = choose_pictures(maps, films, probs, beside.boxed, args.crop_size)
+        write_report(args.output_dir, figures, listed, probs, examples, why_none)
         print(f"wrote {args.output_dir}: open {args.output_dir}/report.html", file=sys.stderr)
 
 
-def find_inputs(args):
-    """Fill in the defaults that depend on the data folder; fail now, not after hours of work."""
+def fill_in_defaults(args):
+    """Fill in the paths that depend on the data folder."""
     args.test_list = args.test_list or command_line.label_list(args.data_dir, args.split, "test")
-    if args.thresholds_from:
-        args.thresholds_list = args.thresholds_list or command_line.label_list(
-            args.data_dir, args.split, "val"
-        )
+    if args.thresholds_from and not args.thresholds_list:
+        args.thresholds_list = command_line.label_list(args.data_dir, args.split, "val")
     if args.data_entry is None:
         default = os.path.join(args.data_dir, "labels", "Data_Entry_2017_v2020.csv")
         args.data_entry = default if os.path.exists(default) else None
-    if args.output_dir:
-        check_folder(args.output_dir, args.predictions)
 
 
-def learn_from_validation(args):
-    """Return validation films, thresholds, and what operating_points.json will hold, or None."""
-    lists = args.thresholds_list, args.test_list
-    listed, probs = read_validation(args.thresholds_from, *lists)
-    _, labels, patients = listed
-    thresholds = choose_thresholds(labels, probs, args.threshold_rule)
-    if not args.reference_from:
-        return listed, thresholds, None
-    values = reference_values(labels, patients, probs, thresholds, args.calibration)
-    made_of = {"list": file_facts(args.thresholds_list), **source_of([args.reference_from])}
-    return listed, thresholds, {"rule": args.threshold_rule, **made_of, **values}
-
-
-def run_network(args):
-    """Return test films, their probabilities, what those depend on, and a `MapSource`."""
+def open_films(args):
+    """Set the device, and return the films of the test list in the sizes that the weights take."""
     # Of several processes (paddle.distributed.launch) each takes its share, and one prints.
-    device = set_device(args.device, args.autotune)
+    args.device = set_device(args.device, args.autotune)
     args.resize, args.crop_size = choose_sizes(args.weights, args.resize, args.crop_size)
-    films = ChestXray14(
+    return ChestXray14(
         args.data_dir,
         args.test_list,
         transform=None if args.crops == 10 else CenterCrop(args.crop_size),
         resize=args.resize,
         reading=Reading(args.window, args.any_modality),
     )
+
+
+def read_beside(args, listed):
+    """Read all files but films and weights, and return what is `Beside` the listed films."""
+    # Saved predictions need no films: the data folder may be another's.
+    list_dir = os.path.dirname(args.test_list)
+    labels_dir = list_dir if args.predictions else os.path.join(args.data_dir, "labels")
+    beside = Beside(describe_data(args.test_list, listed.names, labels_dir))
+    if args.thresholds_from:
+        beside = learn_from_validation(args, listed, beside)
+    if args.data_entry:
+        beside = beside._replace(groups=subgroups(listed.names, read_data_entry(args.data_entry)))
+    if args.boxes:
+        boxed = BoxedFilms(args.boxes, listed.names)
+        found = f"{len(boxed.boxes)} of the {boxed.of_file} boxes of {args.boxes}"
+        print(f"{found} are on test films", file=sys.stderr)
+        beside = beside._replace(boxed=boxed)
+    return beside
+
+
+def learn_from_validation(args, listed, beside):
+    """Return `Beside` with validation films, thresholds, and operating_points.json if asked for."""
+    lists = args.thresholds_list, listed, args.test_list
+    validation, probs = read_validation(args.thresholds_from, *lists)
+    _, labels, patients = validation
+    thresholds = choose_thresholds(labels, probs, args.threshold_rule)
+    beside = beside._replace(validation=validation, thresholds=thresholds)
+    if not args.reference_from:
+        return beside
+    values = reference_values(labels, probs, patients, thresholds, args.calibration)
+    made_of = {"list": file_facts(args.thresholds_list), **source_of([args.reference_from])}
+    return beside._replace(reference={"rule": args.threshold_rule, **made_of, **values})
+
+
+def run_network(args, films):
+    """Return the films' probabilities, what those depend on, and a `MapSource`."""
     print_once("=> loading checkpoint")
     network = CheXNet(len(CLASS_NAMES))
     load_weights(network, args.weights)
     print_once("=> loaded checkpoint", flush=True)
     print_once(f"films come from {films.source}", file=sys.stderr)
     layer, precision, engine = choose_engine(network, args.crop_size, args.precision)
-    on_cpu = device == "cpu"
-    alone = on_cpu and args.crops == 10 and paddle.distributed.get_world_size() == 1
-    keeps = alone and args.output_dir and not args.no_report and len(films) <= KEPT_FILMS
-    network = layer if on_cpu else network
-    ten_crop = KeepingTenCrop(layer, args.crop_size) if keeps else TenCrop(layer, args.crop_size)
-    probs = predict(ten_crop, films, args)
+    on_cpu = args.device == "cpu"
+    has_pictures = args.output_dir and not args.no_report and len(films) <= KEPT_FILMS
+    is_single = on_cpu and args.crops == 10 and paddle.distributed.get_world_size() == 1
+    keeping = KeepingTenCrop(layer, args.crop_size) if is_single and has_pictures else None
+    ten_crop = keeping or TenCrop(layer, args.crop_size)
+    probs = predict(ten_crop, films, args.crops, args.batch_size, args.num_workers)
     if films.notes.doubts and args.output_dir:
         films.notes.write(os.path.join(args.output_dir, "doubted_films.csv"))
     source = {
@@ -322,43 +325,69 @@ def run_network(args):
         "window": args.window,
         **films.notes.as_figures(),
         "precision": precision,
-        "device": device,
+        "device": args.device,
         "engine": engine,
     }
-    kept = ten_crop.kept if keeps else []
-    return films, probs, source, MapSource(network, films, args.crop_size, kept)
+    maps = MapSource(layer if on_cpu else network, films, args.crop_size, keeping)
+    return probs, source, maps
 
 
-def predict(ten_crop, films, args):
-    """Return the probabilities of all films, float32 `[N, 14]`, with a bar over the batches."""
-    model = paddle.Model(
-        ten_crop if args.crops == 10 else ten_crop.network,
-        inputs=[paddle.static.InputSpec([None, None, None, None], "uint8", "films")],
-        labels=[paddle.static.InputSpec([None, len(CLASS_NAMES)], "float32", "labels")],
-    )
-    collected = Predictions()
-    model.prepare(metrics=collected)
-    sampler = paddle.io.DistributedBatchSampler(films, args.batch_size)
-    loader = FilmLoader(films, batch_sampler=sampler, num_workers=args.num_workers)
-    with paddle.no_grad(), contextlib.closing(BatchBar(ten_crop.network, args.crops)) as bar:
-        model.evaluate(loader, verbose=0, callbacks=[bar])
-    return np.concatenate(collected.probs)
-
-
-def compare(args):
-    """Print how two networks differ on the same films, class by class."""
-    names, labels, patients = read_labels(args.test_list)
-    a, b = (mean_predictions(paths, names) for paths in args.compare)
-    figures = measure_difference(patients, labels, a, b)
-    show_difference(figures, *args.compare)
-    if args.output_dir:
-        sources = {
-            key: source_of(paths)["predictions"]
-            for key, paths in zip("ab", args.compare, strict=True)
+def measure_all(args, listed, probs, beside, maps):
+    """Measure all that was asked for, print it, and return it: a dict of arrays (see `figures`)."""
+    measured = listed.labels, probs, listed.patients
+    with_intervals, thresholds = not args.no_intervals, beside.thresholds
+    figures = measure(*measured, with_intervals)
+    figures["flow"] = participant_flow(listed, probs, beside.validation)
+    show_aurocs(figures)
+    if thresholds is not None:
+        figures["thresholds"] = {
+            "from": file_facts(args.thresholds_from),
+            "rule": args.threshold_rule,
+            **measure_thresholds(*measured, thresholds, with_intervals),
         }
-        sources["test_list"] = file_facts(args.test_list)
-        path = os.path.join(args.output_dir, "comparison.json")
-        write_json(path, sources | figures)
+        show_thresholds(figures["thresholds"])
+    if beside.reference:
+        found = measure_calibration(listed.labels, probs, beside.reference)
+        figures["calibration"] = {"from": file_facts(args.reference_from), **found}
+        show_calibration(figures["calibration"])
+    if beside.groups is not None:
+        figures |= measure_subgroups(*measured, beside.groups, thresholds, with_intervals)
+        show_subgroups(figures)
+    if beside.boxed:
+        figures["localization"] = {
+            "boxes": file_facts(args.boxes),
+            "films": len({box.film for box in beside.boxed.boxes}),
+            "by_class": beside.boxed.measure(maps.of(beside.boxed.indices)),
+        }
+        show_localization(figures["localization"])
+    return figures
+
+
+def choose_pictures(maps, films, probs, boxed, crop_size):
+    """Return the examples that the page shows, and why there are none."""
+    if maps is None:
+        return [], "figures from saved predictions have no network to ask"
+    why_none = too_coarse(crop_size)
+    return ([] if why_none else draw_examples(maps, films, probs, boxed)), why_none
+
+
+def compare(sides, test_list, output_dir=None):
+    """Print how two networks differ on the same films, class by class.
+
+    Args:
+        sides: two lists of predictions.csv, the networks of either side.
+        test_list: path of the films' list.
+        output_dir: where comparison.json goes, or None.
+    """
+    names, labels, patients = read_labels(test_list)
+    a, b = (mean_predictions(paths, names) for paths in sides)
+    figures = measure_difference(labels, a, b, patients)
+    show_difference(figures, *sides)
+    if output_dir:
+        a, b = (source_of(paths)["predictions"] for paths in sides)
+        path = os.path.join(output_dir, "comparison.json")
+        sources = {"a": a, "b": b, "test_list": file_facts(test_list)}
+        write_json(path, sources | for_json(figures))
         print(f"wrote {path}", file=sys.stderr)
 
 

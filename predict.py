@@ -82,21 +82,21 @@ if __name__ == "__main__":
 import numpy as np
 
 from evaluation.heat_maps import too_coarse
-from evaluation.predicted_folder import (
-    check_picture_names,
-    draw_pictures,
-    finding_rows,
-    unfinished,
-    write_tables,
-)
-from evaluation.reference_values import (
+from evaluation.intervals import FEW_PATIENTS
+from evaluation.operating_points import (
     meanings,
     none_above,
     read_reference,
     read_thresholds,
     why_other,
 )
-from evaluation.significance import FEW
+from evaluation.predict_folder import (
+    check_picture_names,
+    draw_pictures,
+    finding_rows,
+    unfinished,
+    write_tables,
+)
 from films.film_loader import film_pool, in_order
 from films.film_notes import FilmNotes
 from films.film_paths import films_below
@@ -284,7 +284,7 @@ def in_words(known, prob):
     words.append(f"threshold {known.threshold:.4f}")
     if decision := known.decision(prob):
         words.append(decision)
-    if known.positives is not None and known.positives < FEW:
+    if known.positives is not None and known.positives < FEW_PATIENTS:
         words.append(f"caution: by {known.positives} films with it")
     return words
 

@@ -28,9 +28,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from evaluation import intervals as ours
 from evaluation.calibration import equal_mass, share_intervals
-from evaluation.operating_points import choose_thresholds
+from evaluation.intervals import delong, holm
 from evaluation.predictions_csv import read_predictions
-from evaluation.significance import delong, holm
+from evaluation.thresholds import choose_thresholds
 from films.label_lists import CLASS_NAMES, read_labels
 from public_data.nih_tables import read_data_entry, subgroups
 

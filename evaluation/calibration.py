@@ -5,6 +5,7 @@ from scipy.special import expit, logit
 
 from metrics import known_rows
 
+Z = 1.959964  # 97.5th percentile of the normal distribution
 CERTAIN = 1e-7  # probabilities nearer to 0 or 1 than this have the logit of this
 
 
@@ -49,7 +50,7 @@ def reliability_curve(labels, probs, bins=equal_width):
     return np.bincount(bin_of, probs) / films, np.bincount(bin_of, labels) / films, films
 
 
-def share_intervals(labels, bin_of, patients, z=1.959964):
+def share_intervals(labels, bin_of, patients):
     """Return 95 % intervals of the share of positives in each bin that has films.
 
     E. B. Wilson's interval (1927), which is not empty where no film is positive, of the effective
@@ -60,26 +61,41 @@ def share_intervals(labels, bin_of, patients, z=1.959964):
         labels: `[N]`, 0 or 1.
         bin_of: int `[N]`.
         patients: `[N]`, the patient of each film, of any type that sorts.
-        z: 97.5th percentile of the normal distribution.
 
     Returns:
         low, high: float64 `[K]` each.
     """
     _, bin_of, films = np.unique(bin_of, return_inverse=True, return_counts=True)
-    _, patient_of = np.unique(patients, return_inverse=True)
     share = np.bincount(bin_of, labels) / films
-    # Of each patient in a bin: by how much its films exceed that bin's share.
-    place, part_of = np.unique(bin_of * len(patient_of) + patient_of, return_inverse=True)
-    excess = np.bincount(part_of, labels - share[bin_of])
-    bin_of_part = place // len(patient_of)
-    count = np.bincount(bin_of_part)
-    if_independent = share * (1 - share) * films
-    with np.errstate(invalid="ignore", divide="ignore"):
-        inflation = np.bincount(bin_of_part, excess**2) / if_independent
-    inflation = np.where((count > 1) & (if_independent > 0), inflation, films / count)
-    n = films / np.maximum(inflation, 1)
-    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    inflation = _variance_inflation(labels - share[bin_of], bin_of, patients)
+    return _wilson(share, films / np.maximum(inflation, 1))
+
+
+def _variance_inflation(excess, bin_of, patients):
+    """Return how many times as large a share's variance is as that of independent films: `[K]`.
+
+    Args:
+        excess: `[N]`, by how much each film exceeds the share of its bin.
+        bin_of: int `[N]`, from 0 to K - 1.
+        patients: `[N]`.
+    """
+    names, patient_of = np.unique(patients, return_inverse=True)
+    # A part is what one patient has in one bin.
+    part, part_of = np.unique(bin_of * len(names) + patient_of, return_inverse=True)
+    bin_of_part = part // len(names)
+    together = np.bincount(bin_of_part, np.bincount(part_of, excess) ** 2)
+    if_independent = np.bincount(bin_of, excess**2)
+    patients_in_bin = np.bincount(bin_of_part)
+    films_a_patient = np.bincount(bin_of) / patients_in_bin
+    # Where all films agree, or are of one patient, nothing varies: patients are counted.
+    varies = (patients_in_bin > 1) & (if_independent > 0)
+    return np.divide(together, if_independent, out=films_a_patient, where=varies)
+
+
+def _wilson(share, n):
+    """Return the bounds of Wilson's 95 % interval of shares `[K]` of n `[K]` films."""
+    middle = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z * np.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2)) / (1 + Z**2 / n)
     return np.maximum(middle - half, 0), np.minimum(middle + half, 1)
 
 

@@ -1,4 +1,4 @@
-"""Which heat maps an evaluation needs: those that boxes score, and those that the page shows."""
+"""The heat maps that an evaluation needs: of films with boxes, and of films that the page shows."""
 
 import posixpath
 from typing import NamedTuple
@@ -6,16 +6,16 @@ from typing import NamedTuple
 import numpy as np
 import paddle
 
-from evaluation.measures import measure_localization
-from films.label_lists import CLASS_NAMES, read_label_list
+from evaluation.localization import measure_localization
+from films.label_lists import CLASS_NAMES
 from inference.activation_maps import TenCropMaps, check_covers, join_crops, resize_map
 from public_data.nih_tables import BOX_GRID, read_boxes
 from runtime.files import UserError
 from runtime.progress import progress_bar
 
 EXAMPLE_SIDE = 320  # of a film on the page, pixels
-LEAST = 4  # values along a map's side; of fewer nobody can say where
-EXAMPLES = {
+LEAST_MAP_SIDE = 4  # values along a map's side; of fewer nobody can say where
+EXAMPLE_KINDS = {
     "with": "Labelled with the finding",
     "without": "Not labelled with the finding",
     "boxed": "Boxed by a radiologist",
@@ -25,7 +25,7 @@ EXAMPLES = {
 class Example(NamedTuple):
     """A film to show, with its heat map for a class."""
 
-    kind: str  # of `EXAMPLES`
+    kind: str  # of `EXAMPLE_KINDS`
     film: int  # index
     c: int  # index of the class
     pixels: np.ndarray  # uint8 [H, W]
@@ -34,7 +34,7 @@ class Example(NamedTuple):
 
 
 def choose_examples(labels, probs, boxed):
-    """Choose films to show: for each of `EXAMPLES`, of each class the likeliest film of that kind.
+    """Choose films to show: of each kind and each class the likeliest film.
 
     A film is shown once a kind: the class with the fewest films takes its likeliest, the next one
     its likeliest of those left, and a class without any left is left out.
@@ -45,7 +45,7 @@ def choose_examples(labels, probs, boxed):
         boxed: list of (index of a film, index of a class) that a radiologist boxed.
 
     Returns:
-        list of (key of `EXAMPLES`, index of a film, index of a class), by kind, then by `rank`.
+        list of (key of `EXAMPLE_KINDS`, index of a film, of a class), by kind, then by `rank`.
     """
     has_box = np.zeros(labels.shape, bool)
     for film, c in boxed:
@@ -70,11 +70,11 @@ def rank(probs, film, c):
 def too_coarse(crop_size):
     """Say why maps of crops of this size, pixels, are not worth drawing; None if they are."""
     side = crop_size // 32  # what DenseNet-121 leaves of a crop
-    if side >= LEAST:
+    if side >= LEAST_MAP_SIDE:
         return None
     return (
         f"at crops of {crop_size} pixels a map has {side} x {side} values, too few to say where; "
-        f"it takes {LEAST} x {LEAST}, crops of {32 * LEAST} pixels"
+        f"it takes {LEAST_MAP_SIDE} x {LEAST_MAP_SIDE}, crops of {32 * LEAST_MAP_SIDE} pixels"
     )
 
 
@@ -83,10 +83,10 @@ class BoxedFilms:
 
     Args:
         path: NIH's BBox_List_2017.csv.
-        test_list: the label list.
+        names: of the listed films.
 
     Attributes:
-        boxes: list of `annotations.Box`.
+        boxes: list of `nih_tables.Box`.
         of_file: how many boxes the file has.
         indices: for each box (index of its film in the list, index of its class).
 
@@ -94,16 +94,15 @@ class BoxedFilms:
         UserError: the file is broken, or has no box on these films.
     """
 
-    def __init__(self, path, test_list):
+    def __init__(self, path, names):
         every = read_boxes(path)
         # A list may name folders, NIH's file does not.
-        names = map(posixpath.basename, read_label_list(test_list)[0])
-        place_of = {name: n for n, name in enumerate(names)}
+        place_of = {posixpath.basename(name): n for n, name in enumerate(names)}
         self.boxes = [box for box in every if box.film in place_of]
         self.of_file = len(every)
         if not self.boxes:
             raise UserError(
-                f"{path}: none of its {len(every)} boxes is on a film of {test_list}; "
+                f"{path}: none of its {len(every)} boxes is on a film of the test list; "
                 "give another list"
             )
         self.indices = [(place_of[box.film], CLASS_NAMES.index(box.finding)) for box in self.boxes]
@@ -129,13 +128,14 @@ class MapSource:
         network: a `CheXNet`, or a `CPUPredictor` of one.
         films: a `ChestXray14`.
         crop_size: side of a crop, pixels.
-        kept: what a `KeepingTenCrop` kept of all films; without it the network looks at them again.
+        keeping: the `KeepingTenCrop` that has seen all films; without it the network looks at films
+            again.
     """
 
-    def __init__(self, network, films, crop_size, kept=()):
+    def __init__(self, network, films, crop_size, keeping=None):
         self.layer = TenCropMaps(network, crop_size)
         self.layer.eval()
-        self.films, self.kept, self.drawn = films, kept, {}
+        self.films, self.keeping, self.drawn = films, keeping, {}
 
     def of(self, wanted):
         """Return a dict with each of `wanted`, a list of (index of a film, index of a class).
@@ -155,13 +155,13 @@ class MapSource:
 
     def _draw(self, film, classes):
         """Return the maps of a film of some classes, float32 `[K, H, W]`."""
-        pixels = self.films.read_file(film, self.films.resize)
-        if len(self.kept) == 0:
+        if self.keeping is None:
+            pixels = self.films.read_file(film, self.films.resize)
             # Indexing with a list copies: a view would keep the other classes' maps as well.
             return self.layer(paddle.to_tensor(pixels[np.newaxis]))[1].numpy()[0][classes]
-        size = pixels.shape[1:]
+        kept, size = self.keeping.kept[film], self.keeping.sizes[film]
         check_covers(self.layer.ten_crop, *size)
-        crop_maps = [paddle.to_tensor(each[np.newaxis, classes]) for each in self.kept[film]]
+        crop_maps = [paddle.to_tensor(each[np.newaxis, classes]) for each in kept]
         return join_crops(self.layer.ten_crop, crop_maps, *size).numpy()[0]
 
 
@@ -180,10 +180,14 @@ def draw_examples(maps, films, probs, boxed=None):
     frames = boxed.frames() if boxed else {}
     chosen = choose_examples(films.labels, probs, list(frames))
     drawn = maps.of([(film, c) for _, film, c in chosen])
+    # Once a film, though several sections may show it.
+    shown = {film: films.read_file(film, EXAMPLE_SIDE)[0] for _, film, _ in chosen}
     return [
         Example(
-            *(kind, film, c),
-            pixels=films.read_file(film, EXAMPLE_SIDE)[0],
+            kind,
+            film,
+            c,
+            pixels=shown[film],
             activation=drawn[film, c],
             boxes=frames.get((film, c), []),
         )

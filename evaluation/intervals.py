@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit, logit, stdtr, stdtrit
 
-from metrics import known_rows
+from metrics import auroc, known_rows
 
 METHOD = (
     "jackknife over patients on the logit scale, t quantile with Satterthwaite's degrees of "
@@ -27,9 +27,12 @@ METHOD_OF_DIFFERENCES = (
     "jackknife over patients, t quantile with the patients with the finding, less one, as degrees "
     "of freedom; none for fewer than 3"
 )
-LEVEL = 0.95
-FEWEST = 3  # patients; of fewer there is no interval: their spread tells nothing
-FEW = 10  # of fewer an interval is marked: it holds the truth in 9 of 10 samples only, or is wide
+CONFIDENCE = 0.95  # of the intervals
+SIGNIFICANT = 0.05  # p-values below it, adjusted for being several
+LEAST_PATIENTS = 3  # patients; of fewer there is no interval: their spread tells nothing
+FEW_PATIENTS = (
+    10  # of fewer an interval is marked: it holds the truth in 9 of 10 samples only, or is wide
+)
 BY_CHANCE = 0.2  # patients added: 0.1 to 0.33 were tried; benchmarks/coverage.py
 
 
@@ -193,7 +196,7 @@ def ratio_estimate(numerators, denominators):
 
 
 def one_of(estimate, c):
-    """Return the `Estimate` of figure c alone."""
+    """Return the `Estimate` of figure c only."""
     return Estimate(*(values[..., c : c + 1] for values in estimate))
 
 
@@ -226,7 +229,7 @@ def intervals(estimate):
     An interval never reaches beyond 0 and 1, and reaches them if the figure does.
     """
     centre = np.clip(estimate.centre, 1e-9, 1 - 1e-9)
-    half = stdtrit(_freedom(estimate), (1 + LEVEL) / 2) * _error(estimate)
+    half = stdtrit(_freedom(estimate), (1 + CONFIDENCE) / 2) * _error(estimate)
     half = half / (centre * (1 - centre))
     low, high = expit(logit(centre) - half), expit(logit(centre) + half)
     low = np.where((estimate.value == 0) & ~np.isnan(low), 0, low)
@@ -240,7 +243,7 @@ def difference_intervals(estimate):
     Large moves of a difference go either way, and do not spoil its t statistic as they do that of
     a figure near 1: it has the patients, less one, as degrees of freedom.
     """
-    half = stdtrit(estimate.patients - 1.0, (1 + LEVEL) / 2) * _error(estimate)
+    half = stdtrit(estimate.patients - 1.0, (1 + CONFIDENCE) / 2) * _error(estimate)
     bounds = np.stack([estimate.centre - half, estimate.centre + half], axis=-1)
     return np.clip(bounds, -1, 1)
 
@@ -254,9 +257,9 @@ def p_values(estimate):
 
 
 def _error(estimate):
-    """Return standard errors `[C]`; NaN for fewer than `FEWEST` patients."""
+    """Return standard errors `[C]`; NaN for fewer than `LEAST_PATIENTS` patients."""
     error = np.sqrt((estimate.moves**2).sum(axis=0))
-    return np.where(estimate.patients >= FEWEST, error, np.nan)
+    return np.where(estimate.patients >= LEAST_PATIENTS, error, np.nan)
 
 
 def _freedom(estimate):
@@ -271,3 +274,60 @@ def _freedom(estimate):
     with np.errstate(invalid="ignore", divide="ignore"):
         freedom = 2 * squares.sum(axis=0) ** 2 / fourth
     return np.minimum(freedom, estimate.patients - 1.0)
+
+
+def holm(p):
+    """Adjust p-values for being several: below a level, they hold together at that level.
+
+    S. Holm, Scandinavian Journal of Statistics 6 (1979) 65: the k-th smallest of m is multiplied
+    by m - k + 1, and is no smaller than those before it. The tests need not be independent.
+
+    Args:
+        p: `[C]`; NaN where there was no test, which is not counted.
+
+    Returns:
+        float64 `[C]`, NaN where p is.
+    """
+    p = np.asarray(p, np.float64)
+    adjusted = np.full(p.shape, np.nan)
+    order = np.argsort(p)[: np.count_nonzero(~np.isnan(p))]  # NaN is last
+    factors = np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1)
+    return adjusted
+
+
+def delong(labels, scores_a, scores_b):
+    """Test whether two networks have the same AUROC on the same films.
+
+    E. R. DeLong, D. M. DeLong, D. L. Clarke-Pearson, Biometrics 44 (1988) 837; by mid-ranks, as
+    X. Sun and W. Xu, IEEE Signal Processing Letters 21 (2014) 1389. It takes films as independent,
+    which several of one patient are not: `p_values` does not.
+
+    Args:
+        labels: `[N]`, 0, 1 or NaN, as for `auroc`.
+        scores_a, scores_b: `[N]`.
+
+    Returns:
+        AUROC of a minus that of b, and the two-sided p-value; NaN where it is not defined.
+    """
+    from scipy.stats import norm, rankdata
+
+    labels, scores_a, scores_b = known_rows(labels, scores_a, scores_b)
+    positive = labels.astype(bool)
+    m, n = positive.sum(), (~positive).sum()
+    difference = auroc(labels, scores_a) - auroc(labels, scores_b)
+    if min(m, n) < 2 or np.isnan(difference):
+        return difference, float("nan")
+    of_positives, of_negatives = [], []
+    for scores in (scores_a, scores_b):
+        among_all = rankdata(scores)
+        # For each film the share of the other kind that it is ranked right against.
+        of_positives.append((among_all[positive] - rankdata(scores[positive])) / n)
+        of_negatives.append(1 - (among_all[~positive] - rankdata(scores[~positive])) / m)
+    variance = (
+        np.var(of_positives[0] - of_positives[1], ddof=1) / m
+        + np.var(of_negatives[0] - of_negatives[1], ddof=1) / n
+    )
+    if variance == 0:
+        return difference, 1.0 if difference == 0 else float("nan")
+    return difference, float(2 * norm.sf(abs(difference) / np.sqrt(variance)))

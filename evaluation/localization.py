@@ -2,9 +2,11 @@
 
 import numpy as np
 
+from films.label_lists import CLASS_NAMES
+
 # X. Wang et al., CVPR 2017: the map, scaled to [0, 255], is cut at both of these
 # levels, and every connected region of either is boxed.
-LEVELS = (60, 180)
+MAP_LEVELS = (60, 180)
 # A finding is found when a box overlaps by more than this much.
 OVERLAPS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 
@@ -19,11 +21,11 @@ def detected_boxes(activation):
         int `[K, 4]`: left, top, right and bottom of each, pixels, the last two exclusive; none for
         a map that is the same everywhere.
     """
-    return np.concatenate([boxes_at(activation, level) for level in LEVELS])
+    return np.concatenate([boxes_at(activation, level) for level in MAP_LEVELS])
 
 
 def boxes_at(activation, level):
-    """Box the regions of a map that reach one of `LEVELS`; the rest as `detected_boxes`."""
+    """Box the regions of a map that reach one of `MAP_LEVELS`; the rest as `detected_boxes`."""
     from scipy import ndimage  # here, as below: it takes a while to load, and boxes are rare
 
     low, high = activation.min(), activation.max()
@@ -120,3 +122,22 @@ def summarize(scores):
             },
         }
     return summary
+
+
+def measure_localization(boxes, maps):
+    """Return how well maps find boxes.
+
+    Args:
+        boxes: list of K `nih_tables.Box`.
+        maps: iterable of K float `[H, W]`, each of a box's film and finding, in its pixels.
+
+    Returns:
+        dict from each class that has boxes, and "all" to what `localization.summarize`
+        returns.
+    """
+    scores = {}
+    for box, activation in zip(boxes, maps, strict=True):
+        score = score_map(activation, (box.left, box.top, box.right, box.bottom))
+        scores.setdefault(box.finding, []).append(score)
+    figures = {name: summarize(scores[name]) for name in CLASS_NAMES if name in scores}
+    return figures | {"all": summarize([score for each in scores.values() for score in each])}

@@ -1,204 +1,206 @@
-"""Decisions from probabilities: thresholds, and what they give on other films."""
+"""What a probability means: operating_points.json, made of validation films and read with films."""
+
+import json
+from typing import NamedTuple
 
 import numpy as np
 
-from evaluation.intervals import intervals, ratio_estimate
-from evaluation.predictions_csv import read_predictions
-from films.label_lists import films_shared, read_labels
+from evaluation.calibration import calibrate, fit_calibration
+from films.label_lists import CLASS_NAMES
 from metrics import known_rows
-from runtime.files import UserError
+from runtime.files import UserError, what_is_wrong
 
-RATES = ("sensitivity", "specificity", "precision", "f1")
-
-
-def choose_thresholds(labels, probs, rule="youden"):
-    """Choose a threshold for each class; on films that nothing is reported on afterwards.
-
-    Args:
-        labels: `[N, C]`, 0, 1 or NaN for unknown, which counts nowhere.
-        probs: float `[N, C]`.
-        rule: "youden", the largest sensitivity + specificity - 1 (W. J. Youden, Cancer 3 (1950)
-            32), or "f1", the largest F1. Of several, the highest threshold.
-
-    Returns:
-        float64 `[C]`: a film is called positive from its class's threshold on; NaN for a class
-        without both kinds of label.
-    """
-    from sklearn.metrics import precision_recall_curve, roc_curve  # here: a second to load
-
-    thresholds = np.full(np.shape(labels)[1], np.nan)
-    columns = zip(np.asarray(labels).T, np.asarray(probs, np.float64).T, strict=True)
-    for c, column in enumerate(columns):
-        known, scores = known_rows(*column)
-        positive = known.astype(bool)
-        if positive.all() or not positive.any():
-            continue
-        if rule == "youden":
-            false, true, candidates = roc_curve(positive, scores, drop_intermediate=False)
-            # The first candidate is infinity, which calls nothing positive.
-            thresholds[c] = candidates[1:][np.argmax((true - false)[1:])]
-        else:
-            precision, recall, candidates = precision_recall_curve(positive, scores)
-            total = precision + recall
-            f1 = 2 * precision * recall / np.where(total > 0, total, 1)
-            highest_first = f1[:-1][::-1]  # the last point has no threshold
-            thresholds[c] = candidates[::-1][np.argmax(highest_first)]
-    return thresholds
+QUANTILE_LEVELS = [n / 100 for n in range(101)]  # of the quantiles
 
 
-def read_validation(predictions, label_list, test_list):
-    """Read predictions of validation films, none of whose patients is tested.
+class Meaning(NamedTuple):
+    """What is known of a film's probability of a finding; NaN and None where nothing is."""
+
+    threshold: float
+    calibrated: float = np.nan
+    base_rate: float = np.nan  # share of the validation films that have the finding
+    above: int | None = None  # per cent of the validation films without it that are less likely
+    positives: int | None = None  # validation films that have the finding
+
+    def decision(self, prob):
+        """Return "positive" or "negative"; "" without a threshold."""
+        if np.isnan(self.threshold):
+            return ""
+        return "positive" if float(prob) >= self.threshold else "negative"  # as eval.py: in float64
+
+
+def reference_values(labels, probs, patients, thresholds, method):
+    """Return what validation films say of probabilities, for operating_points.json.
 
     Args:
-        predictions: predictions.csv of the validation films.
-        label_list: their labels.
-        test_list: label list of the films that are tested.
+        labels: `[N, 14]`, 0, 1 or NaN for unknown, which counts nowhere.
+        probs: float `[N, 14]`.
+        patients: `[N]`, the patient of each film.
+        thresholds: `[14]`, NaN where there is none, that were chosen on them.
+        method: as for `fit_calibration`.
 
     Returns:
-        A `dataset.LabelList`, and float32 `[N, 14]`.
-
-    Raises:
-        UserError: a file is broken, or a patient is in both lists.
+        dict for JSON; None where a figure is not defined.
     """
-    listed = read_labels(label_list)
-    probs = read_predictions(predictions, listed.names, "--thresholds-list")
-    shared = films_shared(listed, read_labels(test_list))
-    if shared:
-        raise UserError(
-            f"{predictions}: want patients that are not in {test_list}, got {len(shared)} films "
-            f"of such, {shared[0]} first; thresholds are never chosen on test films"
-        )
-    return listed, probs
-
-
-def rates(labels, probs, thresholds):
-    """Return what thresholds give.
-
-    Args:
-        labels: `[N, C]`, 0, 1 or NaN, as for `choose_thresholds`.
-        probs: float `[N, C]`.
-        thresholds: `[C]`.
-
-    Returns:
-        dict from each of `RATES` to float64 `[C]`; NaN where a rate's denominator is 0 or the
-        threshold is NaN.
-    """
-    return rates_of(outcomes(labels, call(probs, thresholds)).sum(axis=0))
-
-
-def rate_intervals(labels, probs, thresholds, patients):
-    """Return 95 % intervals of the rates (see `intervals`).
-
-    Args:
-        labels, probs, thresholds: as for `rates`.
-        patients: `[N]`, the patient of each film, of any type that sorts.
-
-    Returns:
-        dict from each of `RATES` to float64 `[C, 2]`.
-    """
-    of_films = outcomes(labels, call(probs, thresholds))
-    sums = patient_sums(of_films, np.arange(len(labels)), patients)
-    bounds = {rate: intervals(estimate) for rate, estimate in rate_estimates(sums).items()}
-    right, called, positive, _ = np.moveaxis(sums, 1, 0)
-    # F1 is 2 s / (1 + s) of the share s of the right ones among what is called or positive.
-    share = intervals(ratio_estimate(right, called + positive - right))
-    return bounds | {"f1": 2 * share / (1 + share)}
-
-
-def call(probs, thresholds):
-    """Call films positive from a threshold on: float32 `[N, C]`, NaN where the threshold is."""
-    called = (np.asarray(probs, np.float64) >= thresholds).astype(np.float32)
-    called[:, np.isnan(thresholds)] = np.nan
-    return called
-
-
-def outcomes(labels, called):
-    """Say of each film what `rates_of` counts.
-
-    Returns:
-        float32 `[N, 4, C]`, each 0 or 1: called and positive; called; positive; 1. Where a label is
-        unknown, all are 0.
-    """
-    labels, called = np.asarray(labels, np.float32), np.asarray(called, np.float32)
-    known = ~np.isnan(labels)
-    labels, called = np.where(known, labels, 0), np.where(known, called, 0)
-    return np.stack([called * labels, called, labels, known.astype(np.float32)], axis=1)
-
-
-def patient_sums(of_films, index, patients):
-    """Add up what the films of each patient count.
-
-    Args:
-        of_films: `outcomes` of N films.
-        index: of the films that count.
-        patients: `[N]`, the patient of each film, of any type that sorts.
-
-    Returns:
-        float64 `[P, 4, C]`, patients in their order, those without such a film too.
-    """
-    from scipy.sparse import csr_matrix
-
-    names, patient_of = np.unique(patients, return_inverse=True)
-    placed = (np.ones(len(index)), (patient_of[index], np.arange(len(index))))
-    sums = csr_matrix(placed, (len(names), len(index))) @ of_films[index].reshape(len(index), -1)
-    return sums.reshape(-1, *of_films.shape[1:])
-
-
-def rate_estimates(sums):
-    """Return `Estimate`s by sensitivity, specificity and precision, from `patient_sums`."""
-    right, called, positive, films = np.moveaxis(sums, 1, 0)
-    negative = films - positive
+    by_class = {}
+    for c, name in enumerate(CLASS_NAMES):
+        known, scores = known_rows(labels[:, c], np.asarray(probs[:, c], np.float64))
+        positive = known == 1
+        by_class[name] = {
+            "films": len(known),
+            "positives": int(positive.sum()),
+            "prevalence": float(positive.mean()) if len(known) else None,
+            "threshold": None if np.isnan(thresholds[c]) else float(thresholds[c]),
+            "quantiles_without": _quantiles(scores[~positive]),
+            "quantiles_with": _quantiles(scores[positive]),
+            "calibration": fit_calibration(positive, scores, method) if len(known) else None,
+        }
     return {
-        "sensitivity": ratio_estimate(right, positive),
-        "specificity": ratio_estimate(negative - (called - right), negative),
-        "precision": ratio_estimate(right, called),
+        "method": method,
+        "levels": QUANTILE_LEVELS,
+        "films": len(labels),
+        "patients": len(set(patients)),
+        "by_class": by_class,
     }
 
 
-def rates_of(counts):
-    """Return rates from counts `[..., 4, C]` of `outcomes`.
-
-    Returns:
-        dict from each of `RATES` to float64 `[..., C]`.
-    """
-    right, called, positive, films = np.moveaxis(np.asarray(counts, np.float64), -2, 0)
-    negative = films - positive
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return {
-            "sensitivity": right / positive,
-            "specificity": (negative - (called - right)) / negative,
-            "precision": right / called,
-            "f1": 2 * right / (called + positive),
-        }
+def _quantiles(scores):
+    # "lower": values that occur, so that what is above one is above a film.
+    return np.quantile(scores, QUANTILE_LEVELS, method="lower").tolist() if len(scores) else None
 
 
-def without_threshold(metrics):
-    """Return the classes for which metrics.json's thresholds have none; none where it has none."""
-    thresholds = metrics.get("thresholds", {}).get("threshold", {})
-    return [name for name, threshold in thresholds.items() if threshold is None]
+def calibrated_of(probs, values):
+    """Return calibrated probabilities, float `[N, 14]` -> float64 `[N, 14]`; NaN without any."""
+    fitted = [values["by_class"][name]["calibration"] for name in CLASS_NAMES]
+    return np.stack([calibrate(*column) for column in zip(probs.T, fitted, strict=True)], axis=1)
 
 
-def net_benefit(labels, probs, thresholds):
-    """Return what calling films from a threshold on is worth: true positives, less false alarms.
+def meaning(values, name, prob):
+    """Return the `Meaning` of a film's probability of a class, by reference values."""
+    facts = values["by_class"][name]
+    without = facts["quantiles_without"]
+    above = None
+    if without is not None:
+        above = max(int(np.searchsorted(without, float(prob))) - 1, 0)  # how many are below
+    return Meaning(
+        _number(facts["threshold"]),
+        float(calibrate(prob, facts["calibration"])),
+        _number(facts["prevalence"]),
+        above,
+        facts["positives"],
+    )
 
-    Per film; a false alarm costs threshold / (1 - threshold) of what a found one gains, as whoever
-    chooses that threshold says. A. J. Vickers, E. B. Elkin, Medical Decision Making 26 (2006) 565.
+
+def meanings(probs, thresholds=None, values=None):
+    """Return what is known of a film's probabilities.
 
     Args:
-        labels, probs: `[N]`; probabilities as `rates` compares them.
-        thresholds: `[T]`, above 0 and below 1.
+        probs: float `[14]`.
+        thresholds: what `read_thresholds` returned, or None.
+        values: what `read_reference` returned, or None.
 
     Returns:
-        of_probs: float64 `[T]`, of calling what reaches the threshold.
-        of_all: float64 `[T]`, of calling every film. Calling none is worth 0.
+        dict from class to its `Meaning`; empty where nothing is known.
     """
-    positive = np.asarray(labels).astype(bool)
-    probs, thresholds = np.asarray(probs, np.float64), np.asarray(thresholds, np.float64)
-    cost = thresholds / (1 - thresholds)
+    if values:
+        pairs = zip(CLASS_NAMES, probs, strict=True)
+        return {name: meaning(values, name, prob) for name, prob in pairs}
+    return {name: Meaning(threshold) for name, threshold in (thresholds or {}).items()}
 
-    def called(films):
-        return len(films) - np.searchsorted(np.sort(films), thresholds)
 
-    found, alarms = called(probs[positive]), called(probs[~positive])
-    prevalence = positive.mean()
-    return (found - alarms * cost) / len(probs), prevalence - (1 - prevalence) * cost
+def none_above(probs, known):
+    """Say that a film reaches none of the known thresholds (see `meanings`).
+
+    Returns:
+        Text; "" where it reaches one, or there is none.
+    """
+    pairs = zip(known.values(), probs, strict=True) if known else ()
+    decisions = [decision for each, prob in pairs if (decision := each.decision(prob))]
+    if not decisions or "positive" in decisions:
+        return ""
+    few = f" (of the {len(decisions)} that have one)" if len(decisions) < len(CLASS_NAMES) else ""
+    return f"no finding above its threshold{few}"
+
+
+def read_thresholds(path):
+    """Read the thresholds that `eval.py --thresholds-from` left in its metrics.json.
+
+    Returns:
+        dict from class to threshold, NaN for a class that has none.
+
+    Raises:
+        UserError: the file is missing, broken, or has no thresholds.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            thresholds = json.load(file)["thresholds"]["threshold"]
+        return {name: _number(thresholds[name]) for name in CLASS_NAMES}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: not a metrics.json with thresholds ({what_is_wrong(error)}); "
+            "make one with eval.py --thresholds-from"
+        ) from None
+
+
+def read_reference(path):
+    """Read the operating_points.json that `eval.py --reference-from` wrote.
+
+    Returns:
+        dict, as `reference_values` returned it, and what is known of the network.
+
+    Raises:
+        UserError: the file is missing, broken, or another.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            values = json.load(file)
+        for name in CLASS_NAMES:
+            _check(name, values["by_class"][name])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(
+            f"{path}: not an operating_points.json ({what_is_wrong(error)}); make one with "
+            "eval.py --reference-from"
+        ) from None
+    return values
+
+
+def why_other(values, weights, crop_size, resize):
+    """Say why reference values belong to another network; None where they do not, or may not.
+
+    Args:
+        values: what `read_reference` returned.
+        weights: SHA-256 of the weights in use.
+        crop_size, resize: in use, pixels.
+    """
+    theirs = values.get("weights")
+    theirs = theirs.get("sha256") if isinstance(theirs, dict) else theirs
+    if theirs not in (None, weights):
+        return "they are of other weights"
+    for key, ours in (("crop_size", crop_size), ("resize", resize)):
+        if values.get(key) not in (None, ours):
+            return f"they are of --{key.replace('_', '-')} {values[key]}"
+    return None
+
+
+def _check(name, facts):
+    """Raise what `read_reference` catches unless the values of a class can be used."""
+    for key in ("threshold", "prevalence"):
+        _number(facts[key])
+    int(facts["positives"])
+    curves = [facts["quantiles_without"], facts["quantiles_with"]]
+    fitted = facts["calibration"]
+    if fitted is not None and "slope" in fitted:
+        if not np.isfinite([float(fitted["slope"]), float(fitted["intercept"])]).all():
+            raise ValueError(f"a calibration of {name} that is not a number")
+    elif fitted is not None:
+        curves += [fitted["probability"], fitted["calibrated"]]
+        if len(curves[-1]) != len(curves[-2]):
+            raise ValueError(f"a calibration of {name} whose lists differ in length")
+    for curve in curves:
+        if curve is not None and (np.ndim(curve) != 1 or not (np.diff([0, *curve, 1]) >= 0).all()):
+            raise ValueError(f"values of {name} that do not rise from 0 to 1")
+
+
+def _number(value):
+    """Return a float of JSON, which has None for NaN."""
+    return np.nan if value is None else float(value)

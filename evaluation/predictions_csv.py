@@ -70,8 +70,8 @@ def read_predictions(path, names, option="--test-list"):
     if odd:
         where = "the list" if odd[0] in probs else "the predictions"
         raise UserError(
-            f"{path}: want the films of {option}, got {len(odd)} in one alone: {odd[0]} is not in "
-            f"{where}; give the list that the predictions are for"
+            f"{path}: want the films of {option}, got {len(odd)} in only one of the two: {odd[0]} "
+            f"is not in {where}; give the list that the predictions are for"
         )
     return np.stack([probs[name] for name in names])
 

@@ -1,76 +1,67 @@
-"""What eval.py prints of its figures (`measures`): the table on stdout, the rest on stderr."""
+"""What eval.py prints of its figures (`figures`): the table on stdout, the rest on stderr."""
 
 import sys
 
-from evaluation.intervals import FEW, FEWEST
+import numpy as np
+
+from evaluation.intervals import FEW_PATIENTS, SIGNIFICANT
 from evaluation.localization import OVERLAPS
-from evaluation.operating_points import RATES
-from evaluation.significance import LEVEL
-from evaluation.subgroup_rates import ENOUGH, MISSED, largest_gaps
+from evaluation.thresholds import LEAST_POSITIVES, RATES, largest_gaps
+from evaluation.written_figures import (
+    CALIBRATION_FIGURES,
+    FEW_WORDS,
+    few_patients,
+    figure_text,
+    missed_text,
+    number_text,
+)
+from films.label_lists import CLASS_NAMES
 
-CALIBRATION_FIGURES = {
-    "brier": "Brier score",
-    "expected_calibration_error_equal_mass": "Calibration error",
-    "slope": "Slope",
-    "intercept": "Intercept",
-}
 
-
-def show_aurocs(metrics):
+def show_aurocs(figures):
     """Print the table: AUROCs on stdout, as the contract has them; the rest on stderr."""
-    aurocs, mean = metrics["auroc"], metrics["auroc_mean"]
-    defined = metrics["auroc_mean_over"]
+    defined, classes = figures["auroc_mean_over"], len(CLASS_NAMES)
     print("The final AUROCs: ")
-    partial = "" if defined == len(aurocs) else f" (over {defined} of {len(aurocs)} classes)"
-    print(f"The average AUROC is {shown(mean, '.3f')}{partial}")
-    for name, value in aurocs.items():
-        print(f"The AUROC of {name} is {shown(value)}", flush=True)
-    show_intervals(metrics)
+    partial = "" if defined == classes else f" (over {defined} of {classes} classes)"
+    print(f"The average AUROC is {number_text(figures['auroc_mean'])}{partial}")
+    for name, value in zip(CLASS_NAMES, figures["auroc"], strict=True):
+        print(f"The AUROC of {name} is {number_text(value, '')}", flush=True)
+    show_intervals(figures)
 
 
-def show_intervals(metrics):
+def show_intervals(figures):
     """Print AUROC and average precision of each class, their intervals, and the prevalence."""
-    with_intervals = "interval_method" in metrics
-    of = f"95 % intervals over {metrics['patients']} patients:"
+    with_intervals = "interval_method" in figures
+    of = f"95 % intervals over {figures['patients']} patients:"
     say(of if with_intervals else "without intervals:")
-    few = few_patients(metrics)
+    few = few_patients(figures["positive_patients"]) if with_intervals else []
     say(f"  {'':<20} {'AUROC':<28}{'average precision':<28}prevalence")
-    for name, positives in metrics["positives"].items():
-        cells = [
-            shown(metrics[figure][name], ".4f")
-            + between(metrics.get(f"{figure}_95_percent", {}).get(name))
-            for figure in ("auroc", "average_precision")
-        ]
-        labelled = metrics["labelled"][name]
-        prevalence = shown(positives / labelled if labelled else None, ".4f")
-        of = f"  of {labelled} labelled films" if labelled < metrics["images"] else ""
-        marked = f"{name} *" if with_intervals and name in few else name
+    for c, name in enumerate(CLASS_NAMES):
+        cells = [_cell(figures, key, c) for key in ("auroc", "average_precision")]
+        positives, labelled = figures["positives"][c], figures["labelled"][c]
+        prevalence = number_text(positives / labelled if labelled else None, ".4f")
+        of = f"  of {labelled} labelled films" if labelled < figures["images"] else ""
+        marked = f"{name} *" if name in few else name
         say(f"  {marked:<20} {cells[0]:<28}{cells[1]:<28}{prevalence}{of}")
-    cells = [
-        shown(metrics[figure], ".4f") + between(metrics.get(f"{figure}_95_percent"))
-        for figure in ("auroc_mean", "average_precision_mean")
-    ]
+    cells = [_cell(figures, f"{key}_mean") for key in ("auroc", "average_precision")]
     say(f"  {'mean':<20} {cells[0]:<28}{cells[1]}")
-    if with_intervals and few:
+    if few:
         say(f"  * {FEW_WORDS}")
 
 
-FEW_WORDS = (
-    f"fewer than {FEW} patients with the finding: such an interval is less sure, and fewer than "
-    f"{FEWEST} have none"
-)
-
-
-def few_patients(metrics):
-    """Return the classes that some patients have, but too few for a sure interval."""
-    return [name for name, count in metrics["positive_patients"].items() if 0 < count < FEW]
+def _cell(figures, key, c=None, form=".4f"):
+    """Return a figure, of class c if it has one for each, and its interval if it has any."""
+    value, bounds = figures[key], figures.get(f"{key}_95_percent")
+    if c is not None:
+        value, bounds = value[c], None if bounds is None else bounds[c]
+    return figure_text(value, bounds, form, "  ")
 
 
 def show_difference(figures, a, b):
     """Print how two networks differ, class by class, on stdout; what to make of it on stderr.
 
     Args:
-        figures: what `measures.measure_difference` returned.
+        figures: what `figures.measure_difference` returned.
         a, b: lists of paths, of whose means they are.
     """
     a, b = (f"the mean of {', '.join(paths)}" if paths[1:] else paths[0] for paths in (a, b))
@@ -79,40 +70,42 @@ def show_difference(figures, a, b):
         "patients; 95 % interval and p over patients; Holm: adjusted for all classes; DeLong's p "
         "takes films as independent"
     )
-    for name, value in figures["difference"].items():
-        positives, labelled = figures["positives"][name], figures["labelled"][name]
-        fewer = min((positives, "positives"), (labelled - positives, "negatives"))
-        few = figures["positive_patients"][name]
-        if value is None:
-            print(f"{name:<18} undefined: no {fewer[1]}")
-            continue
-        cells = [f"{value:+.4f}{between(figures['difference_95_percent'][name], '+.4f')}"]
-        for kind, words in (("patients_p", "p"), ("delong_p", "DeLong's p")):
-            p, adjusted = (figures[key][name] for key in (kind, f"{kind}_holm"))
-            known = f"{words} = {shown(p, '.3g')} (Holm {shown(adjusted, '.3g')})"
-            cells.append(f"{words} undefined" if p is None else known)
-        if few < FEW:
-            cells.append(f"caution: {few} patient{'s' if few != 1 else ''} with it")
-        print(f"{name:<18} " + "  ".join(cells))
-    mean = shown(figures["mean_difference"], "+.4f")
-    interval = between(figures.get("mean_difference_95_percent"), "+.4f")
-    over = f"over {figures['mean_difference_over']} of {len(figures['difference'])} classes"
-    over += f"  p = {shown(figures['mean_patients_p'], '.3g')}"
-    print(f"{'mean':<18} {mean}{interval}  {over}")
+    for c, name in enumerate(CLASS_NAMES):
+        print(f"{name:<18} {_difference_text(figures, c)}")
+    mean = _cell(figures, "mean_difference", form="+.4f")
+    over = f"over {figures['mean_difference_over']} of {len(CLASS_NAMES)} classes"
+    p = number_text(figures["mean_patients_p"], ".3g")
+    print(f"{'mean':<18} {mean}  {over}  p = {p}")
     show_survivors(figures)
+
+
+def _difference_text(figures, c):
+    """Return what is known of the difference in class c, or why there is none."""
+    if np.isnan(figures["difference"][c]):
+        positives, labelled = figures["positives"][c], figures["labelled"][c]
+        _, missing = min((positives, "positives"), (labelled - positives, "negatives"))
+        return f"undefined: no {missing}"
+    cells = [_cell(figures, "difference", c, "+.4f")]
+    for kind, words in (("patients_p", "p"), ("delong_p", "DeLong's p")):
+        p, adjusted = (figures[key][c] for key in (kind, f"{kind}_holm"))
+        known = f"{words} = {p:.3g} (Holm {adjusted:.3g})"
+        cells.append(f"{words} undefined" if np.isnan(p) else known)
+    few = figures["positive_patients"][c]
+    if few < FEW_PATIENTS:
+        cells.append(f"caution: {few} patient{'s' if few != 1 else ''} with it")
+    return "  ".join(cells)
 
 
 def show_survivors(figures):
     """Print which differences hold though there are many tests."""
-    differences = figures["difference"]
-    better = {
-        "A": [name for name in figures["survive"] if differences[name] > 0],
-        "B": [name for name in figures["survive"] if differences[name] < 0],
-    }
+    better = {"A": [], "B": []}
+    for name in figures["survive"]:
+        difference = figures["difference"][CLASS_NAMES.index(name)]
+        better["A" if difference > 0 else "B"].append(name)
     words = [f"{who} is better in {', '.join(names)}" for who, names in better.items() if names]
     say(
         f"{len(figures['survive'])} of {figures['mean_difference_over']} differences survive "
-        f"Holm's adjustment at {LEVEL}" + (f": {'; '.join(words)}" if words else "")
+        f"Holm's adjustment at {SIGNIFICANT}" + (f": {'; '.join(words)}" if words else "")
     )
 
 
@@ -130,13 +123,13 @@ def side_by_side(published, theirs, ours, comparison, counts):
     columns = []
     for found, classes, mean, form in sources:
         values = [*found[classes].values(), found[mean]]
-        intervals = [*found[f"{classes}_95_percent"].values(), found[f"{mean}_95_percent"]]
-        pairs = zip(values, intervals, strict=True)
-        columns.append([shown(value, form) + between(pair, form) for value, pair in pairs])
+        bounds = [*found[f"{classes}_95_percent"].values(), found[f"{mean}_95_percent"]]
+        pairs = zip(values, bounds, strict=True)
+        columns.append([figure_text(*pair, form, "  ") for pair in pairs])
     rows = [("", "published", "published, here", "own", "own minus published, here")]
     rows += [(name, *texts, "") for name, texts in counts.items()]
     names = [*theirs["auroc"], f"mean of {theirs['auroc_mean_over']}"]
-    known = [*(shown(value, ".4f") for value in published[0]), shown(published[1])]
+    known = [*(number_text(value, ".4f") for value in published[0]), number_text(published[1], "")]
     rows += zip(names, known, *columns, strict=True)
     return [f"{a:<20}{b:<14}{c:<30}{d:<30}{e}".rstrip() for a, b, c, d, e in rows]
 
@@ -145,13 +138,9 @@ def show_thresholds(figures):
     """Print what the thresholds give."""
     say(f"at thresholds from {figures['from']['path']} ({figures['rule']}):")
     say(f"  {'':<18} threshold" + "".join(f"  {rate:<24}" for rate in RATES))
-    for name, threshold in figures["threshold"].items():
-        cells = [
-            f"{shown(figures[rate][name], '.3f')}"
-            f"{between(figures.get(f'{rate}_95_percent', {}).get(name), '.3f')}"
-            for rate in RATES
-        ]
-        say(f"  {name:<18} {shown(threshold, '9.6f')}" + "".join(f"  {c:<24}" for c in cells))
+    for c, name in enumerate(CLASS_NAMES):
+        cells = "".join(f"  {_cell(figures, rate, c, '.3f'):<24}" for rate in RATES)
+        say(f"  {name:<18} {figures['threshold'][c]:9.6f}{cells}")
 
 
 def show_calibration(figures):
@@ -159,54 +148,41 @@ def show_calibration(figures):
     say(f"raw -> calibrated on validation films ({figures['method']}); best: 0, 0, 1 and 0:")
     say(f"  {'':<18} " + "".join(f"{words:<20}" for words in CALIBRATION_FIGURES.values()))
     before, after = figures["before"], figures["after"]
-    for name in before["brier"]:
-        cells = []
-        for key in CALIBRATION_FIGURES:
-            pair = [shown(kind[key][name], ".4f") for kind in (before, after)]
-            cells.append(f"{' -> '.join(pair):<20}")
-        say(f"  {name:<18} " + "".join(cells))
+    for c, name in enumerate(CLASS_NAMES):
+        cells = [f"{before[key][c]:.4f} -> {after[key][c]:.4f}" for key in CALIBRATION_FIGURES]
+        say(f"  {name:<18} " + "".join(f"{cell:<20}" for cell in cells))
 
 
-def show_subgroups(metrics):
+def show_subgroups(figures):
     """Print the mean AUROC of each group; with thresholds also who is missed, and the gaps."""
     say("average AUROC by group (each over the classes that are defined there):")
-    groups = [
-        (f"{kind} {group}", figures)
-        for kind, members in metrics["subgroups"].items()
-        for group, figures in members.items()
-    ]
-    for name, figures in groups:
-        of = f"{figures['auroc_mean_over']} classes, {figures['images']} films"
-        mean = shown(figures["auroc_mean"], ".4f")
-        interval = between(figures.get("auroc_mean_95_percent"))
-        say(f"  {name:<20} {mean}{interval}  {of}")
-    if "subgroup_gaps" not in metrics:
+    groups = {
+        f"{kind} {group}": of_group
+        for kind, members in figures["subgroups"].items()
+        for group, of_group in members.items()
+    }
+    for name, of_group in groups.items():
+        over = f"{of_group['auroc_mean_over']} classes, {of_group['images']} films"
+        say(f"  {name:<20} {_cell(of_group, 'auroc_mean')}  {over}")
+    if "subgroup_gaps" not in figures:
         return
     say("called healthy though ill: films with a finding none of whose thresholds is reached")
-    for name, figures in [("all", metrics["thresholds"]), *groups]:
-        say(f"  {name:<20} {missed_text(figures)}")
-    show_gaps(metrics["subgroup_gaps"])
-
-
-def missed_text(figures):
-    """Return the share that is called healthy though ill, or why there is none, as text."""
-    if figures["ill"] < ENOUGH:
-        return f"{figures['ill']} films with a finding: fewer than {ENOUGH}"
-    interval = between(figures.get(f"{MISSED}_95_percent"))
-    return f"{shown(figures[MISSED], '.4f')}{interval}  of {figures['ill']} films"
+    for name, of_group in {"all": figures["thresholds"], **groups}.items():
+        say(f"  {name:<20} {missed_text(of_group)}")
+    show_gaps(figures["subgroup_gaps"])
 
 
 def show_gaps(gaps):
     """Print where each rate differs most between two groups."""
     say(
-        f"largest gaps between groups with {ENOUGH} positives of a class; the intervals do not "
-        "know that these gaps were chosen for being the largest"
+        f"largest gaps between groups with {LEAST_POSITIVES} positives of a class; the intervals "
+        "do not know that these gaps were chosen for being the largest"
     )
     for gap in largest_gaps(gaps):
         where = f"{gap['class']}: " if gap["class"] else ""
-        rate, interval = gap["rate"].replace("_", " "), between(gap.get("gap_95_percent"))
+        rate = gap["rate"].replace("_", " ")
         say(
-            f"  {gap['kind']:<12} {rate:<26} {gap['gap']:.4f}{interval}  {where}"
+            f"  {gap['kind']:<12} {rate:<26} {_cell(gap, 'gap')}  {where}"
             f"{gap['highest']} above {gap['lowest']}"
         )
 
@@ -233,18 +209,3 @@ def show_localization(figures):
 def say(line):
     """Print what is not the table itself: on stderr."""
     print(line, file=sys.stderr)
-
-
-def shown(value, form=""):
-    """Return a number as text; what is not defined is nan."""
-    return format(float("nan") if value is None else value, form)
-
-
-def between(interval, form=".4f"):
-    """Return an interval as text in brackets; nothing where none was asked for."""
-    if interval is None:
-        return ""
-    low, high = interval
-    if low is None:
-        return "  (no interval)"
-    return f"  ({shown(low, form)} to {shown(high, form)})"

@@ -10,7 +10,8 @@ from matplotlib.ticker import NullLocator
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from evaluation.calibration import calibrate, equal_mass, reliability_curve, share_intervals
-from evaluation.operating_points import net_benefit
+from evaluation.thresholds import net_benefit
+from evaluation.written_figures import figure_text, number_text
 from films.label_lists import CLASS_NAMES
 from metrics import PUBLISHED, known_rows
 
@@ -23,10 +24,10 @@ STYLE = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "chexnet",  # the same figure is the same file
 }
-POINTS = 200  # of a curve that are drawn, at most: more cannot be seen at this size
-LOW = 0.2  # logarithmic axes where no bin has a higher mean probability
+CURVE_POINTS = 200  # of a curve that are drawn, at most: more cannot be seen at this size
+LOG_BELOW = 0.2  # logarithmic axes where no bin has a higher mean probability
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-KINDS = {
+CURVES = {
     "roc": "ROC curves",
     "precision_recall": "Precision and recall",
     "reliability": "Reliability",
@@ -35,10 +36,10 @@ KINDS = {
 
 
 def draw_figures(metrics, labels, probs, patients):
-    """Draw a figure of all classes for "auroc", "average_precision" and each of `KINDS`.
+    """Draw a figure of all classes for "auroc", "average_precision" and each of `CURVES`.
 
     Args:
-        metrics: what is in metrics.json.
+        metrics: what `figures.measure` and the others returned.
         labels: `[N, 14]`, 0, 1 or NaN for unknown, which is not drawn.
         probs: float `[N, 14]`.
         patients: `[N]`, the patient of each film.
@@ -70,7 +71,7 @@ def draw_figures(metrics, labels, probs, patients):
 
 
 def draw_panels(metrics, labels, probs, patients):
-    """Draw a small figure for each class: dict from each of `KINDS` to a list of 14 SVG files."""
+    """Draw a small figure for each class: dict from each of `CURVES` to a list of 14 SVG files."""
     with rc_context(STYLE):
         return {
             kind: [
@@ -82,7 +83,7 @@ def draw_panels(metrics, labels, probs, patients):
 
 
 def _panel(draw, *arguments):
-    """Draw a panel alone."""
+    """Draw a panel of its own."""
     figure = Figure((2.2, 2.2))
     _draw_known(draw, figure.add_axes((0.22, 0.2, 0.72, 0.62)), *arguments)
     return figure
@@ -101,13 +102,12 @@ def _draw_known(draw, axes, metrics, c, *columns):
 def _draw_dots(axes, metrics, figure):
     """A figure of each class with its interval, beside chance and published AUROCs."""
     y = np.arange(len(CLASS_NAMES))
-    values = np.array([metrics[figure][name] for name in CLASS_NAMES], float)
-    if f"{figure}_95_percent" in metrics:
-        bounds = np.array([metrics[f"{figure}_95_percent"][name] for name in CLASS_NAMES], float)
-        axes.hlines(y, bounds[:, 0], bounds[:, 1], color=OURS, linewidth=2)
+    label, bounds = "this run", metrics.get(f"{figure}_95_percent")
+    if bounds is not None:
+        label = "this run, 95 % interval"
+        axes.hlines(y, *bounds.T, color=OURS, linewidth=2)
     # Not clipped: an AUROC of 1 is on the edge.
-    label = "this run, 95 % interval" if f"{figure}_95_percent" in metrics else "this run"
-    axes.plot(values, y, "o", color=OURS, clip_on=False, label=label)
+    axes.plot(metrics[figure], y, "o", color=OURS, clip_on=False, label=label)
     if figure == "auroc":
         shown = ("CheXNet", "D", THEIRS), ("Paddle-CheXNet", "s", THEIRS_TOO)
         for name, marker, colour in shown if has_published(metrics) else ():
@@ -115,10 +115,7 @@ def _draw_dots(axes, metrics, figure):
             axes.plot(theirs, y, marker, color=colour, fillstyle="none", label=label)
         axes.axvline(0.5, color=CHANCE, linestyle=":", linewidth=1, label="guessing")
     else:
-        positives, known = (
-            np.array([metrics[key][name] for name in CLASS_NAMES], float)
-            for key in ("positives", "labelled")
-        )
+        positives, known = metrics["positives"], metrics["labelled"]
         shares = np.divide(positives, known, out=np.full(len(y), np.nan), where=known > 0)
         axes.plot(shares, y, "|", color=CHANCE, ms=10, label="prevalence, as by guessing")
     axes.set_yticks(y, CLASS_NAMES)
@@ -140,12 +137,9 @@ def _draw_roc(axes, metrics, c, labels, probs, _patients):
         false, true, _ = roc_curve(labels, probs)
         kept = _thinned(false + true)
         axes.plot(false[kept], true[kept], color=OURS)
-    interval = metrics.get("auroc_95_percent", {}).get(name)
-    axes.set_title(
-        f"{name}\n{number_text(metrics['auroc'][name])} {interval_text(interval)}",
-        fontsize=8,
-        y=1.0,
-    )
+    bounds = metrics.get("auroc_95_percent")
+    figure = figure_text(metrics["auroc"][c], None if bounds is None else bounds[c])
+    axes.set_title(f"{name}\n{figure}", fontsize=8, y=1.0)
     _square(axes, 1, "1 - specificity", "sensitivity")
 
 
@@ -160,7 +154,7 @@ def _draw_precision_recall(axes, metrics, c, labels, probs, _patients):
         recall = np.concatenate([[0], recall[kept[1:]]])
         axes.plot(recall, precision[kept], color=OURS, drawstyle="steps-pre")
     name = CLASS_NAMES[c]
-    average, share = metrics["average_precision"][name], labels.mean()
+    average, share = metrics["average_precision"][c], labels.mean()
     axes.set_title(f"{name}\nAP {number_text(average)}, prevalence {share:.3g}", fontsize=8, y=1.0)
     _square(axes, 1, "recall", "precision")
 
@@ -168,7 +162,7 @@ def _draw_precision_recall(axes, metrics, c, labels, probs, _patients):
 def _draw_reliability(axes, metrics, c, labels, probs, patients):
     predicted, observed, _ = reliability_curve(labels, probs, equal_mass)
     low, high = share_intervals(labels, equal_mass(probs), patients)
-    if predicted.max() < LOW:
+    if predicted.max() < LOG_BELOW:
         shown = observed > 0
         least = min(predicted.min(), observed[shown].min(initial=1)) / 2
         least = max(least, predicted.max() / 1e6)  # six decades are enough to see
@@ -185,8 +179,8 @@ def _draw_reliability(axes, metrics, c, labels, probs, patients):
     observed = np.where(shown, observed, np.nan)
     axes.plot(predicted, observed, "o-", color=OURS, markersize=3, linewidth=1)
     name = CLASS_NAMES[c]
-    error = metrics["expected_calibration_error_equal_mass"][name]
-    axes.set_title(f"{name}\ncalibration error {number_text(error, 4)}", fontsize=8, y=1.0)
+    error = metrics["expected_calibration_error_equal_mass"][c]
+    axes.set_title(f"{name}\ncalibration error {number_text(error, '.4f')}", fontsize=8, y=1.0)
 
 
 def _draw_net_benefit(axes, metrics, c, labels, probs, _patients):
@@ -238,10 +232,10 @@ def _log_square(axes, least, most, x, y):
 
 
 def _thinned(place):
-    """Return indices of at most POINTS points of a curve, evenly apart by `place`, which rises."""
-    if len(place) <= POINTS:
+    """Return indices of at most CURVE_POINTS points, evenly apart by `place`, which rises."""
+    if len(place) <= CURVE_POINTS:
         return np.arange(len(place))
-    return np.unique(np.searchsorted(place, np.linspace(place[0], place[-1], POINTS)))
+    return np.unique(np.searchsorted(place, np.linspace(place[0], place[-1], CURVE_POINTS)))
 
 
 def figure_bytes(figure, form="svg"):
@@ -249,18 +243,3 @@ def figure_bytes(figure, form="svg"):
     metadata = {"Date": None} if form == "svg" else None
     figure.savefig(file, format=form, dpi=150, metadata=metadata)
     return file.getvalue()
-
-
-def number_text(value, digits=3):
-    """Return a number as text; what is not defined is nan."""
-    return "nan" if value is None else f"{value:.{digits}f}"
-
-
-def interval_text(interval, digits=3):
-    """Return (low, high) as text in brackets, "" for None."""
-    if interval is None:
-        return ""
-    if interval[0] is None:
-        return "(no interval)"
-    low, high = (number_text(bound, digits) for bound in interval)
-    return f"({low} to {high})"

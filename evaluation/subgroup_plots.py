@@ -6,17 +6,17 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from evaluation.report_plots import CHANCE, OURS, STYLE, THEIRS, figure_bytes
-from evaluation.subgroup_rates import ENOUGH, GROUP_RATES, MISSED, UNKNOWN
+from evaluation.thresholds import GROUP_RATES, LEAST_POSITIVES, MISSED, UNKNOWN
 from films.label_lists import CLASS_NAMES
 
-WIDTH = 3.8  # of a panel, inches
+PANEL_WIDTH = 3.8  # of a panel, inches
 
 
 def draw_group_figures(metrics):
     """Draw a figure of each kind of group, all rates side by side, and one of who is missed.
 
     Args:
-        metrics: what is in metrics.json.
+        metrics: what `figures.measure_subgroups` and `figures.measure_thresholds` returned.
 
     Returns:
         dict from name to dict from "svg" and "png" to the file's bytes.
@@ -24,7 +24,7 @@ def draw_group_figures(metrics):
     with rc_context(STYLE):
         figures = {MISSED: _missed(metrics)}
         for kind, groups in metrics["subgroups"].items():
-            figure = Figure((WIDTH * len(GROUP_RATES), _height(groups)))
+            figure = Figure((PANEL_WIDTH * len(GROUP_RATES), _height(groups)))
             panels = figure.subplots(1, len(GROUP_RATES))
             figure.subplots_adjust(0.1, 0.55 / _height(groups), 0.98, _top(groups), wspace=0.5)
             for axes, rate in zip(panels, GROUP_RATES, strict=True):
@@ -47,7 +47,7 @@ def draw_group_panels(metrics):
 
 def _panel(metrics, kind, rate):
     groups = metrics["subgroups"][kind]
-    figure = Figure((WIDTH, _height(groups)))
+    figure = Figure((PANEL_WIDTH, _height(groups)))
     bottom, top = 0.55 / _height(groups), _top(groups)
     _draw_rate(figure.add_axes((0.32, bottom, 0.64, top - bottom)), metrics, kind, rate)
     return figure
@@ -67,45 +67,47 @@ def _draw_rate(axes, metrics, kind, rate):
     groups = metrics["subgroups"][kind]
     rows = np.arange(len(CLASS_NAMES))
     axes.hlines(rows[:-1] + 0.5, 0, 1, color="#eeeeee", linewidth=0.5, zorder=0)
-    values = np.array([[of[rate][name] for name in CLASS_NAMES] for of in groups.values()], float)
-    of_all = np.array([metrics["thresholds"][rate][name] for name in CLASS_NAMES], float)
+    of_all = metrics["thresholds"][rate]
     axes.vlines(of_all, rows - 0.4, rows + 0.4, color="black", linewidth=1, zorder=0)
-    ends = [values.ravel(), of_all]
     step = min(0.26, 0.66 / max(len(groups) - 1, 1))
     shifts = step * (np.arange(len(groups)) - (len(groups) - 1) / 2)
     looks = _looks(kind, list(groups))
-    for group, row, shift, (colour, marker) in zip(groups, values, shifts, looks, strict=True):
-        there = len(CLASS_NAMES) - len(groups[group]["too_few_positives"])
-        label = group if there == len(CLASS_NAMES) else f"{group} ({there} of 14 classes)"
-        if f"{rate}_95_percent" in groups[group]:
-            bounds = groups[group][f"{rate}_95_percent"]
-            low, high = np.array([bounds[name] for name in CLASS_NAMES], float).T
-            axes.hlines(rows + shift, low, high, color=colour, linewidth=1, alpha=0.5)
-            ends += [low, high]
-        axes.plot(row, rows + shift, marker, color=colour, ms=3.5, label=label, clip_on=False)
-    for c in np.flatnonzero(np.isnan(values).all(axis=0)):
-        reason = f"under {ENOUGH} positives in each"
-        if np.isnan(of_all[c]):
-            reason = "no threshold or call"
-        place = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 6}
-        ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
-        axes.text(0.02, c, reason, bbox=ground, **place)
-    ends = np.concatenate(ends)
+    drawn = [of_all]
+    for (name, figures), shift, look in zip(groups.items(), shifts, looks, strict=True):
+        drawn += _draw_group(axes, name, figures, rate, rows + shift, *look)
+    without_dot = np.isnan([figures[rate] for figures in groups.values()]).all(axis=0)
+    for c in np.flatnonzero(without_dot):
+        few = f"under {LEAST_POSITIVES} positives in each"
+        _write_in_row(axes, c, "no threshold or call" if np.isnan(of_all[c]) else few, fontsize=6)
+    ends = np.concatenate(drawn)
     ends = ends[~np.isnan(ends)]
     axes.set_xlim(max(0, ends.min(initial=1) - 0.02), min(1, ends.max(initial=0) + 0.02))
     axes.set_yticks(rows, CLASS_NAMES)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlabel(rate)
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(-0.45, 1),
-        ncols=2,
-        frameon=False,
-        fontsize=7,
-        handletextpad=0.1,
-        columnspacing=1,
-    )
+    spacing = {"handletextpad": 0.1, "columnspacing": 1, "fontsize": 7}
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.45, 1), ncols=2, frameon=False, **spacing)
+
+
+def _draw_group(axes, name, figures, rate, y, colour, marker):
+    """Draw a rate of a group at heights y, `[14]`; return what was drawn, arrays of `[14]`."""
+    there = len(CLASS_NAMES) - len(figures["too_few_positives"])
+    label = name if there == len(CLASS_NAMES) else f"{name} ({there} of 14 classes)"
+    drawn = [figures[rate]]
+    if f"{rate}_95_percent" in figures:
+        low, high = figures[f"{rate}_95_percent"].T
+        axes.hlines(y, low, high, color=colour, linewidth=1, alpha=0.5)
+        drawn += [low, high]
+    axes.plot(figures[rate], y, marker, color=colour, ms=3.5, label=label, clip_on=False)
+    return drawn
+
+
+def _write_in_row(axes, y, text, fontsize):
+    """Write why a row has no dot."""
+    ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+    place = {"transform": axes.get_yaxis_transform(), "va": "center"}
+    axes.text(0.02, y, text, bbox=ground, fontsize=fontsize, **place)
 
 
 def _looks(kind, groups):
@@ -135,17 +137,14 @@ def _missed(metrics):
         y = len(ticks) + 0.6 * kinds.index(kind)  # a gap between kinds
         ticks.append(y)
         found = of_groups[kind][group]
-        if found[MISSED] is None:
-            reason = f"with a finding: {found['ill']} of its films, fewer than {ENOUGH}"
-            where = axes.get_yaxis_transform()
-            ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
-            axes.text(0.02, y, reason, transform=where, fontsize=7, va="center", bbox=ground)
+        if np.isnan(found[MISSED]):
+            reason = f"with a finding: {found['ill']} of its films, fewer than {LEAST_POSITIVES}"
+            _write_in_row(axes, y, reason, fontsize=7)
             continue
         if f"{MISSED}_95_percent" in found:
-            bounds = np.array(found[f"{MISSED}_95_percent"], float)  # NaN for too few patients
-            axes.hlines(y, *bounds, color=OURS, linewidth=1.5)
+            axes.hlines(y, *found[f"{MISSED}_95_percent"], color=OURS, linewidth=1.5)
         axes.plot(found[MISSED], y, "o", color=OURS, clip_on=False)
-    if metrics["thresholds"][MISSED] is not None:
+    if not np.isnan(metrics["thresholds"][MISSED]):
         axes.axvline(metrics["thresholds"][MISSED], color="black", linewidth=1, label="all films")
         axes.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
     axes.set_yticks(

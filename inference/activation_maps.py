@@ -9,9 +9,9 @@ from model import TenCrop
 from runtime.files import UserError
 
 COLOURS = "inferno"  # of matplotlib: even in lightness and told apart by the colour-blind
-UNSEEN = 1 / 3  # of a map's range: below it the film is left as it is
-MOST = 0.7  # of a colour over the film, where the map is largest
-FRAME = "#56B4E9"  # of boxes: neither a grey nor one of those colours
+CLEAR_BELOW = 1 / 3  # of a map's range: below it the film is left as it is
+STRONGEST_TINT = 0.7  # of a colour over the film, where the map is largest
+FRAME_COLOUR = "#56B4E9"  # of boxes: neither a grey nor one of those colours
 
 
 class TenCropMaps(nn.Layer):
@@ -21,7 +21,7 @@ class TenCropMaps(nn.Layer):
     shows these maps (arXiv 1711.05225, section 5).
 
     Args:
-        network: a `CheXNet`, or an `CPUPredictor` of one.
+        network: a `CheXNet`, or a `CPUPredictor` of one.
         size: side of a crop, pixels.
     """
 
@@ -59,11 +59,12 @@ class KeepingTenCrop(TenCrop):
 
     Attributes:
         kept: the maps of the films so far, in their order: for each float32 `[10, C, h, w]`.
+        sizes: (height, width) of these films, pixels.
     """
 
     def __init__(self, network, size=224):
         super().__init__(network, size)
-        self.kept = []
+        self.kept, self.sizes = [], []
         self._maps = []
         self.network = _Noting(network, self._maps)
 
@@ -71,6 +72,7 @@ class KeepingTenCrop(TenCrop):
         """Return what `TenCrop` returns."""
         probs = super().forward(films)
         self.kept += list(np.stack(self._maps, axis=1))  # ten of [N, C, h, w] -> [N, 10, C, h, w]
+        self.sizes += [tuple(films.shape[2:])] * len(films)
         self._maps.clear()
         return probs
 
@@ -143,23 +145,38 @@ def join_crops(ten_crop, crop_maps, height, width):
     Returns:
         float32 `[N, C, height, width]`.
     """
-    size = ten_crop.size
-    places = ten_crop.places(height, width)
-    ramp = (size - np.abs(2 * np.arange(size, dtype=np.float32) + 1 - size)) / size
-    weight = paddle.to_tensor(np.outer(ramp, ramp))
-    halves, weights = [], []  # of the film and of its mirror image
-    for half in (crop_maps[:5], crop_maps[5:]):
-        padded, total = [], np.zeros((height, width), np.float32)
-        for crop_map, (top, left) in zip(half, places, strict=True):
-            down, across = (paddle.to_tensor(_stretcher(n, size)) for n in crop_map.shape[2:])
-            whole = down @ crop_map @ across.T  # [N, C, h, w] -> [N, C, size, size]
-            edges = [left, width - size - left, top, height - size - top]
-            padded.append(nn.functional.pad(whole * weight, edges))
-            total[top : top + size, left : left + size] += weight.numpy()
-        halves.append(paddle.add_n(padded))
-        weights.append(total)
+    places, size = ten_crop.places(height, width), ten_crop.size
+    weight = _crop_weight(size)
+    total = np.zeros((height, width), np.float32)
+    for top, left in places:
+        total[top : top + size, left : left + size] += weight
+    weight = paddle.to_tensor(weight)
+    film, mirrored = (
+        paddle.add_n(
+            [
+                _put_back(crop_map, weight, top, left, height, width)
+                for crop_map, (top, left) in zip(crop_maps[half], places, strict=True)
+            ]
+        )
+        for half in (slice(0, 5), slice(5, 10))
+    )
     # The five places are their own mirror image but for a centre that is off by a pixel.
-    return (halves[0] + halves[1].flip([3])) / paddle.to_tensor(weights[0] + weights[1][:, ::-1])
+    return (film + mirrored.flip([3])) / paddle.to_tensor(total + total[:, ::-1])
+
+
+def _crop_weight(size):
+    """Return how much each pixel of a crop counts: float32 `[size, size]`, 1 in the middle."""
+    ramp = (size - np.abs(2 * np.arange(size, dtype=np.float32) + 1 - size)) / size
+    return np.outer(ramp, ramp)
+
+
+def _put_back(crop_map, weight, top, left, height, width):
+    """Return a crop's map `[N, C, h, w]`, weighted, where it was cut: `[N, C, height, width]`."""
+    size = len(weight)
+    down, across = (paddle.to_tensor(_stretcher(n, size)) for n in crop_map.shape[2:])
+    whole = down @ crop_map @ across.T  # [N, C, h, w] -> [N, C, size, size]
+    edges = [left, width - size - left, top, height - size - top]
+    return nn.functional.pad(whole * weight, edges)
 
 
 def _stretcher(values, size):
@@ -213,7 +230,7 @@ def heat_map(film, activation, finding, prob, boxes=()):
     for left, top, right, bottom in boxes:
         for shift in (0, width):
             frame = (left + shift, top, right + shift - 1, bottom - 1)
-            draw.rectangle(frame, outline=FRAME, width=max(1, width // 160))
+            draw.rectangle(frame, outline=FRAME_COLOUR, width=max(1, width // 160))
     _write_caption(picture, width, f"{finding}, probability {prob:.3f}")
     return picture
 
@@ -232,7 +249,8 @@ def _tinted(grey, strength):
     from matplotlib import colormaps  # here: it takes a while to load
 
     colours = colormaps[COLOURS](strength)[:, :, :3] * 255
-    share = MOST * np.clip((strength - UNSEEN) / (1 - UNSEEN), 0, 1)[:, :, np.newaxis]
+    share = np.clip((strength - CLEAR_BELOW) / (1 - CLEAR_BELOW), 0, 1)[:, :, np.newaxis]
+    share = STRONGEST_TINT * share
     return grey * (1 - share) + colours * share
 
 

@@ -8,7 +8,7 @@ import streamlit as st
 from PIL import Image
 
 from evaluation.heat_maps import too_coarse
-from evaluation.reference_values import meanings, none_above
+from evaluation.operating_points import meanings, none_above
 from films.film_pixels import read_both_sizes
 from films.label_lists import CLASS_NAMES
 from films.plausibility import doubt

@@ -3,6 +3,7 @@ import paddle
 import pytest
 from paddle import nn
 
+from evaluation.heat_maps import MapSource
 from inference.activation_maps import (
     KeepingTenCrop,
     TenCropMaps,
@@ -138,6 +139,17 @@ def test_maps_kept_in_evaluation_are_those_of_a_second_look(network, films):
         crop_maps = [paddle.to_tensor(each[np.newaxis]) for each in kept]
         joined = join_crops(keeping, crop_maps, 72, 72).numpy()[0]
         assert np.abs(joined - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+def test_maps_kept_in_evaluation_are_drawn_without_reading_a_film_again(network, films):
+    keeping = KeepingTenCrop(network, 64)
+    with paddle.no_grad():
+        keeping(films)
+        maps = TenCropMaps(network, 64)(films)[1].numpy()
+    found = MapSource(network, None, 64, keeping).of([(1, 3), (0, 5), (1, 0)])  # None reads no film
+    assert list(found) == [(1, 3), (0, 5), (1, 0)]
+    for index, drawn in found.items():
+        np.testing.assert_allclose(drawn, maps[index], atol=1e-5 * np.abs(maps[index]).max())
 
 
 def test_the_picture_is_the_film_beside_its_map():

@@ -52,7 +52,7 @@ def test_boxes_are_of_films_that_a_list_names_with_folders(tmp_path):
     boxes, listed = tmp_path / "boxes.csv", tmp_path / "list.csv"
     boxes.write_text(BOXES + "a.png,Mass,1,2,3,4\n")
     listed.write_text("Image Index,Mass\nimages_001/b.png,0\nimages_001/a.png,1\n")
-    assert BoxedFilms(boxes, listed).indices == [(1, CLASS_NAMES.index("Mass"))]
+    assert BoxedFilms(boxes, read_label_list(listed)[0]).indices == [(1, CLASS_NAMES.index("Mass"))]
 
 
 def test_entries_are_read(tmp_path):

@@ -8,15 +8,16 @@ import pytest
 from helpers.folders import tables_of
 from helpers.places import ROOT
 
-from evaluation.measures import (
+from evaluation.figures import (
     measure,
     measure_calibration,
     measure_subgroups,
     measure_thresholds,
+    participant_flow,
 )
-from evaluation.model_card import write_model_card
-from evaluation.participant_flow import participant_flow
-from evaluation.reference_values import reference_values
+from evaluation.operating_points import reference_values
+from evaluation.reports import write_model_card
+from evaluation.written_figures import for_json
 from films.label_lists import CLASS_NAMES, LabelList
 from public_data.folder_check import check, show_check
 
@@ -71,16 +72,16 @@ def evaluation():
     listed = LabelList([f"{n}.png" for n in range(400)], labels, [str(n // 4) for n in range(400)])
     patients, thresholds = listed.patients, np.full(14, 0.5)
     groups = {"sex": {"F": list(range(40)), "<M>|": list(range(40, 400))}}
-    values = reference_values(labels[::2], patients[::2], probs[::2], thresholds, "platt")
-    metrics = measure(patients, labels, probs)
+    values = reference_values(labels[::2], probs[::2], patients[::2], thresholds, "platt")
+    metrics = measure(labels, probs, patients)
     metrics |= {
         "flow": participant_flow(listed, probs, LabelList(["v.png"], labels[:1], ["v"])),
         "thresholds": {
             "from": {"path": "val`s.csv", "sha256": "v"},
             "rule": "f1",
-            **measure_thresholds(patients, labels, probs, thresholds),
+            **measure_thresholds(labels, probs, patients, thresholds),
         },
-        **measure_subgroups(patients, labels, probs, groups, thresholds),
+        **measure_subgroups(labels, probs, patients, groups, thresholds),
         "calibration": {
             "from": {"path": "val.csv", "sha256": "v"},
             **measure_calibration(labels, probs, values),
@@ -90,7 +91,7 @@ def evaluation():
         "predictions": {"path": "p.csv", "sha256": "f00d"},
         "versions": {"python": "3"},
     }
-    return listed, probs, metrics
+    return listed, probs, for_json(metrics)
 
 
 def shown(value, interval=None, digits=3):
@@ -152,8 +153,8 @@ def test_the_card_of_a_run_has_the_figures_of_metrics_json(evaluation, tmp_path)
 @pytest.mark.parametrize("known", [None, "NIH", "reference"])
 def test_what_a_card_says_of_network_and_films_is_known(evaluation, tmp_path, known):
     listed, probs, _ = evaluation
-    metrics = measure(listed.patients, listed.labels, probs, with_intervals=False)
-    metrics |= {
+    metrics = measure(listed.labels, probs, listed.patients, with_intervals=False)
+    metrics = for_json(metrics) | {
         "flow": participant_flow(listed, probs),
         "data": {"source": None, "list": known},
         "test_list": {"path": "list.csv", "sha256": "0"},

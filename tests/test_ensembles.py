@@ -7,8 +7,8 @@ import pytest
 from helpers.evaluations import NAMES, run
 
 import eval as evaluation_script
+from evaluation.eval_folder import check_folder, source_of
 from evaluation.predictions_csv import mean_predictions, read_predictions
-from evaluation.result_folder import check_folder, source_of
 from films.label_lists import CLASS_NAMES
 from metrics import auroc
 from runtime.files import UserError, sha256

@@ -4,9 +4,10 @@ import json
 
 import numpy as np
 
-from evaluation.measures import measure, measure_subgroups, measure_thresholds
+from evaluation.figures import measure, measure_subgroups, measure_thresholds
 from evaluation.printed_tables import show_intervals, show_subgroups
 from evaluation.subgroup_plots import draw_group_figures
+from evaluation.written_figures import for_json
 from films.label_lists import CLASS_NAMES
 
 
@@ -16,19 +17,20 @@ def test_two_patients_have_figures_and_no_intervals(capsys):
     probs, patients = rng.random((160, 14)), np.arange(160) % 2
     labels[:, 13] = 0
     thresholds = np.full(14, 0.9)
-    metrics = measure(patients, labels, probs)
-    metrics["thresholds"] = measure_thresholds(patients, labels, probs, thresholds)
+    metrics = measure(labels, probs, patients)
+    metrics["thresholds"] = measure_thresholds(labels, probs, patients, thresholds)
     groups = {"sex": {"F": np.arange(80), "M": np.arange(80, 160)}}
-    metrics |= measure_subgroups(patients, labels, probs, groups, thresholds)
+    metrics |= measure_subgroups(labels, probs, patients, groups, thresholds)
+    figures, metrics = metrics, for_json(metrics)
     json.dumps(metrics, allow_nan=False)
     assert metrics["auroc"]["Mass"] is not None
     assert metrics["auroc_95_percent"]["Mass"] == [None, None]
     assert metrics["positive_patients"]["Mass"] == 2
     # The mean is over 13 classes of two patients each; a gap is of two patients.
     assert metrics["subgroup_gaps"]["sex"]["sensitivity"]["Mass"]["gap_95_percent"] == [None, None]
-    draw_group_figures(metrics)
-    show_intervals(metrics)
-    show_subgroups(metrics)
+    draw_group_figures(figures)
+    show_intervals(figures)
+    show_subgroups(figures)
     printed = capsys.readouterr().err
     assert "  Mass *" in printed and "(no interval)" in printed and "nan to nan" not in printed
     assert "fewer than 10 patients with the finding" in printed and "Hernia *" not in printed

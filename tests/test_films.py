@@ -14,7 +14,7 @@ from helpers.places import ROOT
 from PIL import Image
 
 from dataset import ChestXray14
-from evaluation.predicted_folder import check_picture_names, draw_pictures, picture_name, unfinished
+from evaluation.predict_folder import check_picture_names, draw_pictures, picture_name, unfinished
 from films.film_cache import write_cache
 from films.film_loader import film_pool, in_order
 from films.film_paths import films_below

@@ -11,15 +11,14 @@ from helpers.folders import link_films
 
 from dataset import ChestXray14
 from evaluation.calibration import brier_score, equal_mass, expected_calibration_error
+from evaluation.figures import measure, measure_difference, measure_subgroups, measure_thresholds
 from evaluation.heat_maps import choose_examples
-from evaluation.intervals import auroc_estimate, average_precision_estimate, intervals
-from evaluation.measures import measure, measure_difference, measure_subgroups, measure_thresholds
-from evaluation.operating_points import choose_thresholds, rate_intervals, rates
+from evaluation.intervals import auroc_estimate, average_precision_estimate, delong, intervals
 from evaluation.predictions_csv import write_predictions
 from evaluation.printed_tables import show_difference, show_intervals
-from evaluation.report_page import write_report
-from evaluation.significance import delong
-from evaluation.subgroup_rates import MISSED, rates_by_group
+from evaluation.reports import write_report
+from evaluation.thresholds import MISSED, choose_thresholds, rate_intervals, rates, rates_by_group
+from evaluation.written_figures import for_json
 from films.film_cache import write_cache
 from films.label_lists import CLASS_NAMES, LabelList, films_shared, read_label_list, read_labels
 from metrics import (
@@ -263,7 +262,7 @@ def test_figures_are_those_of_the_films_that_have_the_label(some):
 def test_intervals_are_of_known_labels(some):
     labels, probs, patients = some
     thresholds = np.full(14, 0.5)
-    found = rate_intervals(labels, probs, thresholds, patients)["specificity"]
+    found = rate_intervals(labels, probs, patients, thresholds)["specificity"]
     estimates = [
         auroc_estimate(labels, probs, patients),
         average_precision_estimate(labels, probs, patients)[0],
@@ -277,7 +276,7 @@ def test_intervals_are_of_known_labels(some):
             alone = function(*column, own_patients)
             alone = alone[0] if function is average_precision_estimate else alone
             np.testing.assert_allclose(intervals(estimate)[c], intervals(alone)[0], rtol=1e-9)
-        alone = rate_intervals(*column, thresholds[:1], own_patients)["specificity"]
+        alone = rate_intervals(*column, own_patients, thresholds[:1])["specificity"]
         np.testing.assert_allclose(found[c], alone[0], rtol=1e-9)
 
 
@@ -287,7 +286,7 @@ def test_a_film_is_ill_with_one_known_finding_whatever_else_is_unknown():
     labels[30:60] = [NAN, 0]  # perhaps ill, perhaps not
     probs = np.zeros((90, 2))
     probs[:12] = [0, 1]  # called, if for another finding
-    positives, found, _ = rates_by_group(labels, probs, [0.5, 0.5], [range(90)], range(90))
+    positives, found, _ = rates_by_group(labels, probs, range(90), [0.5, 0.5], [range(90)])
     assert positives.tolist() == [[30, 0, 30]]
     assert found[MISSED] == pytest.approx([18 / 30])
 
@@ -295,21 +294,21 @@ def test_a_film_is_ill_with_one_known_finding_whatever_else_is_unknown():
 @pytest.mark.slow
 def test_what_is_printed_and_drawn(some, tmp_path, capsys):
     labels, probs, patients = some
-    figures = measure(patients, labels, probs)
-    assert figures["auroc_mean_over"] == 13 and figures["auroc"]["Hernia"] is None
-    assert figures["labelled"]["Mass"] == np.isfinite(labels[:, 4]).sum()
-    assert figures["positives"]["Mass"] == np.nansum(labels[:, 4])
+    figures = measure(labels, probs, patients)
+    assert figures["auroc_mean_over"] == 13 and for_json(figures)["auroc"]["Hernia"] is None
+    assert for_json(figures)["labelled"]["Mass"] == np.isfinite(labels[:, 4]).sum()
+    assert for_json(figures)["positives"]["Mass"] == np.nansum(labels[:, 4])
     thresholds = choose_thresholds(labels, probs)
     figures["thresholds"] = {"from": {"path": "val.csv"}, "rule": "youden"}
-    figures["thresholds"] |= measure_thresholds(patients, labels, probs, thresholds)
+    figures["thresholds"] |= measure_thresholds(labels, probs, patients, thresholds)
     groups = {"sex": {"F": list(range(200)), "M": list(range(200, 400))}}
-    figures |= measure_subgroups(patients, labels, probs, groups, thresholds)
+    figures |= measure_subgroups(labels, probs, patients, groups, thresholds)
     show_intervals(figures)
     rows = capsys.readouterr().err.splitlines()
     mass = f"{np.nanmean(labels[:, 4]):.4f}  of {np.isfinite(labels[:, 4]).sum()} labelled films"
     assert rows[6].startswith("  Mass") and rows[6].endswith(mass)
     assert rows[15].split()[-5:] == ["nan", "of", "0", "labelled", "films"]
-    difference = measure_difference(patients, labels, probs, probs[::-1])
+    difference = measure_difference(labels, probs, probs[::-1], patients)
     show_difference(difference, ["a.csv"], ["b.csv"])
     printed = capsys.readouterr().out
     assert "over 13 of 14 classes" in printed and "undefined: no negatives" in printed

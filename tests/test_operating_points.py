@@ -5,7 +5,7 @@ from sklearn.metrics import brier_score_loss, f1_score, precision_score, recall_
 
 from evaluation.calibration import brier_score, expected_calibration_error, reliability_curve
 from evaluation.intervals import intervals, ratio_estimate
-from evaluation.operating_points import (
+from evaluation.thresholds import (
     choose_thresholds,
     net_benefit,
     rate_intervals,
@@ -68,7 +68,7 @@ def test_rates_are_scikit_learn_s():
 def test_intervals_are_of_patients_sums():
     labels, probs, patients = films()
     thresholds = np.array([0.5, 0.6, 0.3])
-    found = rate_intervals(labels, probs, thresholds, patients)
+    found = rate_intervals(labels, probs, patients, thresholds)
     ids = sorted(set(patients))
     for c, threshold in enumerate(thresholds):
         positive, called = labels[:, c], probs[:, c].astype(float) >= threshold
@@ -96,7 +96,7 @@ def test_undefined_is_nan():
     assert all(np.isnan(values[1]) for values in found.values())
     # Nothing called positive: no precision.
     assert np.isnan(rates(labels, probs, [2.0, 2.0, 2.0])["precision"]).all()
-    assert np.isnan(rate_intervals(labels, probs, thresholds, patients)["f1"][1]).all()
+    assert np.isnan(rate_intervals(labels, probs, patients, thresholds)["f1"][1]).all()
 
 
 def test_brier_score_and_reliability_curve_are_scikit_learn_s():

@@ -7,9 +7,7 @@ import pytest
 from helpers.evaluations import NAMES, run
 
 from evaluation.calibration import brier_score, calibrate
-from evaluation.operating_points import choose_thresholds
-from evaluation.predictions_csv import read_predictions, write_predictions
-from evaluation.reference_values import (
+from evaluation.operating_points import (
     Meaning,
     meaning,
     meanings,
@@ -18,6 +16,8 @@ from evaluation.reference_values import (
     reference_values,
     why_other,
 )
+from evaluation.predictions_csv import read_predictions, write_predictions
+from evaluation.thresholds import choose_thresholds
 from films.label_lists import CLASS_NAMES
 from runtime.files import UserError, sha256
 
@@ -33,7 +33,7 @@ def known_films():
 def test_a_probability_is_placed_among_films_without_the_finding():
     labels, patients, probs = known_films()
     thresholds = np.array([0.7] + [np.nan] * 13)
-    values = json.loads(json.dumps(reference_values(labels, patients, probs, thresholds, "platt")))
+    values = json.loads(json.dumps(reference_values(labels, probs, patients, thresholds, "platt")))
     facts = values["by_class"]["Atelectasis"]
     assert (facts["films"], facts["positives"], facts["prevalence"]) == (104, 4, 4 / 104)
     # Of 100 films, each below is one per cent.

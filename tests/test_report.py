@@ -14,12 +14,11 @@ from helpers.pages import requests_of
 from matplotlib.figure import Figure
 from PIL import Image
 
-from evaluation.data_source import describe_data
+from evaluation.eval_folder import describe_data
+from evaluation.figures import measure, participant_flow
 from evaluation.heat_maps import Example, choose_examples, rank
-from evaluation.measures import measure
-from evaluation.participant_flow import participant_flow
-from evaluation.report_page import write_report
 from evaluation.report_plots import _draw_precision_recall, _draw_roc
+from evaluation.reports import write_report
 from films.label_lists import CLASS_NAMES, LabelList, read_label_list
 from metrics import average_precision
 from runtime.files import UserError
@@ -40,7 +39,7 @@ def test_the_area_under_a_drawn_precision_recall_curve_is_the_average_precision(
     probs = rng.normal(size=20_000) + 1.5 * labels
     average = average_precision(labels, probs)
     figure = Figure()
-    axes, metrics = figure.subplots(), {"average_precision": {"Mass": average}}
+    axes, metrics = figure.subplots(), {"average_precision": np.full(14, average)}
     _draw_precision_recall(axes, metrics, CLASS_NAMES.index("Mass"), labels, probs, None)
     recall, precision = axes.lines[-1].get_data()
     assert len(recall) <= 201 and axes.lines[-1].get_drawstyle() == "steps-pre"
@@ -50,7 +49,7 @@ def test_the_area_under_a_drawn_precision_recall_curve_is_the_average_precision(
 def test_a_drawn_roc_curve_keeps_its_steep_beginning():
     labels = np.repeat([1, 0], [50, 20_000])
     axes, probs = Figure().subplots(), np.linspace(1, 0, 20_050)  # the first 50 are those with it
-    _draw_roc(axes, {"auroc": {"Mass": 1.0}}, CLASS_NAMES.index("Mass"), labels, probs, None)
+    _draw_roc(axes, {"auroc": np.ones(14)}, CLASS_NAMES.index("Mass"), labels, probs, None)
     false, true = axes.lines[-1].get_data()
     assert np.interp(1e-4, false, true) > 0.99 and len(false) <= 201
 
@@ -262,7 +261,7 @@ def test_published_figures_are_beside_the_same_films_alone(tmp_path, known):
     labels, probs = rng.integers(0, 2, (9, 14), np.uint8), rng.random((9, 14))
     labels[:, -1] = 0  # nobody has the last one
     names = [f"{n:08}_000.png" for n in range(9)]
-    metrics = measure(names, labels, probs, with_intervals=False)
+    metrics = measure(labels, probs, names, with_intervals=False)
     metrics["data"] = {"source": None, "list": known}
     listed = LabelList(names, labels, names)
     metrics["flow"] = participant_flow(listed, probs, LabelList(names[:1], labels[:1], names[:1]))
@@ -283,25 +282,29 @@ def test_published_figures_are_beside_the_same_films_alone(tmp_path, known):
     assert "<strong>Thresholds chosen on</strong><br>1 film of 1 patient, none" in flow
 
 
+def describe(path, folder):
+    return describe_data(path, read_label_list(path)[0], folder)
+
+
 def test_what_is_known_of_a_list(tmp_path, shared):
     reference = shared / "labels" / "test_list.txt"
-    assert describe_data(reference, tmp_path) == {"source": None, "list": "reference"}
+    assert describe(reference, tmp_path) == {"source": None, "list": "reference"}
     text = reference.read_text()
     changed = tmp_path / "test_list.txt"
     changed.write_text(text[:-1] + "10"[int(text[-1])])
-    assert describe_data(changed, tmp_path) == {"source": None, "list": None}
+    assert describe(changed, tmp_path) == {"source": None, "list": None}
     # NIH's own: what its training list leaves out.
     theirs = set((shared / "labels" / "official_train_val_list.txt").read_text().split())
     lines = [(shared / "labels" / f"{part}_list.txt").read_text() for part in ("train", "val")]
     lines = [line for line in "\n".join([*lines, text]).splitlines() if line]
     changed.write_text("\n".join(line for line in lines if line.split()[0] not in theirs))
-    assert describe_data(changed, tmp_path) == {"source": None, "list": "NIH"}
+    assert describe(changed, tmp_path) == {"source": None, "list": "NIH"}
     # A folder's own words are taken at them.
     (tmp_path / "SOURCE.txt").write_text("films of\n our own")
-    assert describe_data(reference, tmp_path) == {"source": "films of our own", "list": None}
+    assert describe(reference, tmp_path) == {"source": "films of our own", "list": None}
     (tmp_path / "SOURCE.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match=r"SOURCE\.txt: want up to 1000 characters of text"):
-        describe_data(reference, tmp_path)
+        describe(reference, tmp_path)
 
 
 def test_names_cannot_bring_markup_into_the_page(tmp_path):
@@ -309,7 +312,7 @@ def test_names_cannot_bring_markup_into_the_page(tmp_path):
     labels = rng.integers(0, 2, (9, 14), np.uint8)
     probs = rng.random((9, 14))
     names = [f"<img src=x onerror=alert({n})>_0.png" for n in range(9)]
-    metrics = measure(names, labels, probs, with_intervals=False)  # each its own patient
+    metrics = measure(labels, probs, names, with_intervals=False)  # each its own patient
     example = Example("with", 0, 0, np.zeros((32, 32), np.uint8), np.eye(4), [])
     write_report(tmp_path, metrics, LabelList(names, labels, names), probs, [example])
     text = (tmp_path / "report.html").read_text()

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from evaluation.intervals import auroc_estimate, difference_estimate, p_values
-from evaluation.measures import measure_difference
+from evaluation.figures import measure_difference
+from evaluation.intervals import auroc_estimate, delong, difference_estimate, holm, p_values
 from evaluation.printed_tables import show_difference
-from evaluation.significance import delong, holm
+from evaluation.written_figures import for_json
 from films.label_lists import CLASS_NAMES
 
 
@@ -79,11 +79,12 @@ def two():
     a, b = rng.random((300, 14)) + 0.6 * labels + 0.3 * rng.random((2, 300, 14))
     b[:, 2] = rng.random(300)
     patients = [f"{n // 2:08d}" for n in range(300)]
-    return patients, labels, a, b, measure_difference(patients, labels, a, b)
+    return patients, labels, a, b, measure_difference(labels, a, b, patients)
 
 
 def test_which_differences_survive(two):
     patients, labels, a, b, found = two
+    found = for_json(found)
     assert found["survive"] == [CLASS_NAMES[2]]
     assert found["mean_difference_over"] == 12
     estimates = (auroc_estimate(labels, probs, patients) for probs in (a, b))

@@ -3,11 +3,10 @@ import pytest
 from scipy.stats import t
 from sklearn.metrics import precision_score, recall_score
 
-from evaluation.measures import measure_subgroups
+from evaluation.figures import measure_subgroups
 from evaluation.printed_tables import show_subgroups
 from evaluation.subgroup_plots import draw_group_panels
-from evaluation.subgroup_rates import MISSED, largest_gaps, rates_by_group, widest_gaps
-from films.label_lists import CLASS_NAMES
+from evaluation.thresholds import MISSED, largest_gaps, rates_by_group, widest_gaps
 
 THRESHOLDS = np.array([0.5, 0.6, 0.3])
 
@@ -40,7 +39,7 @@ def naive(labels, probs, films):
 
 def test_rates_and_gaps_are_those_of_their_films(films):
     labels, probs, patients, groups = films
-    positives, found, estimates = rates_by_group(labels, probs, THRESHOLDS, groups, patients)
+    positives, found, estimates = rates_by_group(labels, probs, patients, THRESHOLDS, groups)
     assert positives[:, :3].tolist() == [labels[index].sum(axis=0).tolist() for index in groups]
     for g, index in enumerate(groups):
         rates, missed = naive(labels, probs, index)
@@ -63,7 +62,7 @@ def test_rates_and_gaps_are_those_of_their_films(films):
 
 def test_fewer_than_30_positives_suggest_no_figure(films):
     labels, probs, patients, groups = films
-    positives, found, _ = rates_by_group(labels, probs, THRESHOLDS, groups, patients)
+    positives, found, _ = rates_by_group(labels, probs, patients, THRESHOLDS, groups)
     assert (positives[:, 2] < 30).all() and (positives[:, :2] >= 30).all()
     for rate in ("sensitivity", "specificity", "precision"):
         assert np.isnan(found[rate][:, 2]).all()
@@ -78,7 +77,7 @@ def test_who_is_missed_on_a_literal():
     probs[:10, 1] = 0.9  # found ill, if of something else
     probs[15:45, 1] = 0.9
     groups, patients = [np.arange(100), np.arange(80, 100)], np.arange(100)
-    _, found, _ = rates_by_group(labels, probs, [np.nan, 0.9], groups, patients)
+    _, found, _ = rates_by_group(labels, probs, patients, [np.nan, 0.9], groups)
     assert found[MISSED][0] == pytest.approx(10 / 50)  # 10 to 14 and 45 to 49 of the ill
     assert np.isnan(found[MISSED][1])  # nobody there is ill
     assert np.isnan(found["sensitivity"][:, 0]).all()  # no threshold
@@ -115,10 +114,10 @@ def test_what_is_printed_and_drawn_of_groups(capsys):
         "sex": {"F": list(range(100)), "M": list(range(100, 190)), "not known": [*range(190, 200)]}
     }
     thresholds = np.append(np.full(13, 0.5), np.nan)
-    metrics = measure_subgroups(range(200), labels, probs, groups, thresholds)
-    metrics["thresholds"] = {name: dict.fromkeys(CLASS_NAMES, 0.5) for name in ("sensitivity",)}
-    metrics["thresholds"] |= {"specificity": dict.fromkeys(CLASS_NAMES, 0.5)}
-    metrics["thresholds"] |= {"precision": dict.fromkeys(CLASS_NAMES), "ill": 200, MISSED: 0.01}
+    metrics = measure_subgroups(labels, probs, range(200), groups, thresholds)
+    metrics["thresholds"] = {"sensitivity": np.full(14, 0.5)}
+    metrics["thresholds"] |= {"specificity": np.full(14, 0.5)}
+    metrics["thresholds"] |= {"precision": np.full(14, np.nan), "ill": 200, MISSED: 0.01}
     show_subgroups(metrics)
     printed = capsys.readouterr().err
     assert "sex not known        10 films with a finding: fewer than 30" in printed

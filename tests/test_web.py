@@ -23,7 +23,7 @@ from helpers.places import MAP_SIZES, ROOT
 from helpers.processes import wait_for
 from PIL import Image
 
-from evaluation.reference_values import meanings
+from evaluation.operating_points import meanings
 from films.film_pixels import read_film
 from films.label_lists import CLASS_NAMES
 from inference.activation_maps import TenCropMaps

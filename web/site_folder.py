@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from evaluation.heat_maps import too_coarse
-from evaluation.reference_values import read_reference, read_thresholds, why_other
+from evaluation.operating_points import read_reference, read_thresholds, why_other
 from films import plausibility
 from films.label_lists import CLASS_NAMES
 from inference.activation_maps import COLOURS

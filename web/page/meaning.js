@@ -1,5 +1,5 @@
 // What is known of a probability, by the thresholds and reference values that were exported with
-// the network: what evaluation/reference_values.py says of it.
+// the network: what evaluation/operating_points.py says of it.
 
 /** What settings.json knows of a class's probability; what it does not know is null. */
 export function meaning(settings, name, prob) {

@@ -5,9 +5,9 @@ import csv
 import os
 import tempfile
 
-from evaluation.localization import LEVELS, boxes_at
+from evaluation.localization import MAP_LEVELS, boxes_at
+from evaluation.operating_points import Meaning
 from evaluation.predictions_csv import film_names, write_predictions
-from evaluation.reference_values import Meaning
 from films.film_paths import FILM_EXTENSIONS
 from films.label_lists import CLASS_NAMES
 from inference.activation_maps import heat_map, resize_map
@@ -81,7 +81,7 @@ def draw_pictures(job):
             a dict from finding to its probability and map, float32 `[h, w]`.
 
     Returns:
-        Rows for `write_tables`: the regions that each of `LEVELS` marks, in pixels of the film.
+        Rows for `write_tables`: the regions that each of `MAP_LEVELS` marks, in pixels of the film.
     """
     folder, film, whole, maps = job
     boxes = []
@@ -89,7 +89,7 @@ def draw_pictures(job):
         with write_whole(os.path.join(folder, picture_name(film, finding))) as file:
             heat_map(whole, activation, finding, prob).save(file, "PNG")
         stretched = resize_map(activation, *whole.shape[::-1])
-        for level in LEVELS:
+        for level in MAP_LEVELS:
             for left, top, right, bottom in boxes_at(stretched, level).tolist():
                 boxes.append((film, finding, level, left, top, right - left, bottom - top))
     return boxes

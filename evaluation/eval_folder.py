@@ -1,6 +1,7 @@
-"""The folder that eval.py writes: nothing in it is of another evaluation than the rest.
+"""The folder that eval.py writes, and what is known of what went into it.
 
-(`--compare` adds comparison.json, which names its two files.)
+Nothing in the folder is of another evaluation than the rest. (`--compare` adds comparison.json,
+which names its two files.)
 """
 
 import glob
@@ -8,10 +9,25 @@ import os
 import tempfile
 
 from evaluation.predictions_csv import write_predictions
+from evaluation.written_figures import for_json
+from public_data.folder_check import OFFICIAL, names_digest
+from public_data.sources import LABELS
 from runtime.files import UserError, file_facts, read_json, sha256, write_json
 
 # What metrics.json says of the network behind predictions.
-SOURCE = ("weights", "crops", "crop_size", "resize", "window", "precision", "device", "engine")
+NETWORK_FACTS = (
+    "weights",
+    "crops",
+    "crop_size",
+    "resize",
+    "window",
+    "precision",
+    "device",
+    "engine",
+)
+# Beside the lists: a line or two of text that say what the films are. The page shows it.
+SOURCE_FILE = "SOURCE.txt"
+SOURCE_LENGTH = 1000  # characters, at most
 
 
 def check_folder(folder, predictions=None):
@@ -63,29 +79,80 @@ def source_of(predictions):
     if facts["sha256"] not in (before.get("predictions_sha256"), made_of.get("sha256")):
         return {"predictions": facts}
     members = {"mean_of": made_of["mean_of"]} if "mean_of" in made_of else {}
-    return {"predictions": facts | members, **{key: before[key] for key in SOURCE if key in before}}
+    return {
+        "predictions": facts | members,
+        **{key: before[key] for key in NETWORK_FACTS if key in before},
+    }
 
 
-def begin_results(folder, names, probs):
-    """Write predictions.csv, and remove what was computed from those before."""
+def begin_results(folder, names, probs, reference=None):
+    """Write predictions.csv, and remove what was computed from those before.
+
+    Args:
+        folder: where.
+        names: of N films.
+        probs: float32 `[N, 14]`.
+        reference: what operating_points.json is to hold, or None: no such file.
+    """
     derived = ("metrics.json", "operating_points.json", "model_card.md", "report.html")
     for pattern in (*derived, "figures/*.png", "figures/*.svg"):
         for path in glob.glob(os.path.join(glob.escape(folder), pattern)):
             os.remove(path)
     write_predictions(os.path.join(folder, "predictions.csv"), names, probs)
+    if reference:
+        write_json(os.path.join(folder, "operating_points.json"), reference)
 
 
-def write_metrics(folder, metrics):
+def write_metrics(folder, figures):
     """Write metrics.json, with the digest of the predictions beside it."""
-    metrics["predictions_sha256"] = sha256(os.path.join(folder, "predictions.csv"))
-    write_json(os.path.join(folder, "metrics.json"), metrics)
+    digest = sha256(os.path.join(folder, "predictions.csv"))
+    write_json(
+        os.path.join(folder, "metrics.json"), for_json(figures) | {"predictions_sha256": digest}
+    )
 
 
-def write_report(*arguments):
-    """Write report.html and figures/: see `report_page.write_report`."""
-    from evaluation import report_page  # here: what draws takes a second to load
+def describe_data(test_list, names, folder):
+    """Tell what is known of the films and labels of a list.
 
-    report_page.write_report(*arguments)
+    Args:
+        test_list: path of the label list.
+        names: of its films.
+        folder: where a `SOURCE_FILE` may be.
+
+    Returns:
+        dict for JSON: "source", the folder's own words, or None; "list": "reference" for the
+        reference project's test list, on whose films and labels figures are published, "NIH" for
+        the films of NIH's own test list, whatever their labels, or None. A folder with words of
+        its own is taken at them: its list says nothing more.
+
+    Raises:
+        UserError: the folder's words are no text.
+    """
+    source = _own_words(os.path.join(folder, SOURCE_FILE))
+    digest, known = sha256(test_list), None
+    if digest == LABELS["test_list.txt"][1][1]:
+        known = "reference"
+    elif names_digest(names) == OFFICIAL["test"]:
+        known = "NIH"
+    return {"source": source, "list": None if source else known}
+
+
+def _own_words(path):
+    if not os.path.exists(path):
+        return None
+    with open(path, "rb") as file:
+        content = file.read(4 * SOURCE_LENGTH + 1)  # a character has up to four bytes
+    try:
+        words = " ".join(content.decode("utf-8").split())
+        got = f"{len(words)} characters" if len(words) > SOURCE_LENGTH else "none"
+    except UnicodeDecodeError:
+        words, got = "", "bytes that are not UTF-8"
+    if not 0 < len(words) <= SOURCE_LENGTH:
+        raise UserError(
+            f"{path}: want up to {SOURCE_LENGTH} characters of text that say what the films are, "
+            f"got {got}; write them, or remove the file"
+        )
+    return words
 
 
 def _same_file(path, other):

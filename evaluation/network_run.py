@@ -1,9 +1,14 @@
-"""The bar that eval.py shows."""
+"""A network asked for the probabilities of a data set, with a bar over the batches."""
 
+import contextlib
 import sys
 
+import numpy as np
 import paddle
 
+from films.film_loader import FilmLoader
+from films.label_lists import CLASS_NAMES
+from metrics import Predictions
 from runtime.devices import is_first_rank
 from runtime.progress import progress_bar
 
@@ -39,3 +44,26 @@ class BatchBar(paddle.callbacks.Callback):
         self.hook.remove()
         if self.bar is not None:
             self.bar.close()
+
+
+def predict(ten_crop, films, crops, batch_size, num_workers):
+    """Return the probabilities of all films, float32 `[N, 14]`.
+
+    Args:
+        ten_crop: a `TenCrop`; of one crop only its network is asked.
+        films: a `ChestXray14`.
+        crops: 10 or 1.
+        batch_size, num_workers: of the loader.
+    """
+    model = paddle.Model(
+        ten_crop if crops == 10 else ten_crop.network,
+        inputs=[paddle.static.InputSpec([None, None, None, None], "uint8", "films")],
+        labels=[paddle.static.InputSpec([None, len(CLASS_NAMES)], "float32", "labels")],
+    )
+    collected = Predictions()
+    model.prepare(metrics=collected)
+    sampler = paddle.io.DistributedBatchSampler(films, batch_size)
+    loader = FilmLoader(films, batch_sampler=sampler, num_workers=num_workers)
+    with paddle.no_grad(), contextlib.closing(BatchBar(ten_crop.network, crops)) as bar:
+        model.evaluate(loader, verbose=0, callbacks=[bar])
+    return np.concatenate(collected.probs)

@@ -1,0 +1,82 @@
+"""Figures as they are written: as JSON, as text, and the words that tables and pages share."""
+
+import numpy as np
+
+from evaluation.intervals import FEW_PATIENTS, LEAST_PATIENTS
+from evaluation.thresholds import LEAST_POSITIVES, MISSED
+from films.label_lists import CLASS_NAMES
+
+CALIBRATION_FIGURES = {
+    "brier": "Brier score",
+    "expected_calibration_error_equal_mass": "Calibration error",
+    "slope": "Slope",
+    "intercept": "Intercept",
+}
+FEW_WORDS = (
+    f"fewer than {FEW_PATIENTS} patients with the finding: such an interval is less sure, and "
+    f"fewer than {LEAST_PATIENTS} have none"
+)
+
+
+def for_json(figures):
+    """Return figures in the form that metrics.json has: a dict by class for each array, no NaN.
+
+    Args:
+        figures: dict, with dicts and lists in it, of what `figures.measure` and the others return:
+            arrays `[14]` and `[14, 2]`, a number or an interval for each class; `[2]`, an interval;
+            numbers, texts, None. What has this form already stays as it is.
+
+    Returns:
+        dict of dicts, lists, numbers, texts and None, which stands for NaN.
+    """
+    if isinstance(figures, dict):
+        return {key: for_json(value) for key, value in figures.items()}
+    if isinstance(figures, np.ndarray) and len(figures) == len(CLASS_NAMES):
+        return {name: for_json(value) for name, value in zip(CLASS_NAMES, figures, strict=True)}
+    if isinstance(figures, (np.ndarray, list, tuple)):
+        return [for_json(value) for value in figures]
+    if isinstance(figures, np.generic):
+        figures = figures.item()
+    return None if isinstance(figures, float) and np.isnan(figures) else figures
+
+
+def number_text(value, form=".3f"):
+    """Return a number as text; what is not defined, NaN or JSON's None, is nan."""
+    return format(float("nan") if value is None else float(value), form)
+
+
+def figure_text(value, interval=None, form=".3f", space=" "):
+    """Return a figure and its interval as text: "0.841 (0.820 to 0.860)".
+
+    Args:
+        value: number, NaN or None.
+        interval: (low, high), NaN or None where there is none; None: not asked for, nothing is
+            said of it.
+        form: of the numbers, as `format` takes it.
+        space: between the figure and its interval.
+    """
+    text = number_text(value, form)
+    if interval is None:
+        return text
+    if any(bound is None or np.isnan(bound) for bound in interval):
+        return f"{text}{space}(no interval)"
+    low, high = (number_text(bound, form) for bound in interval)
+    return f"{text}{space}({low} to {high})"
+
+
+def missed_text(figures):
+    """Return the share that is called healthy though ill, or why there is none, as text."""
+    if figures["ill"] < LEAST_POSITIVES:
+        return f"{figures['ill']} films with a finding: fewer than {LEAST_POSITIVES}"
+    share = figure_text(figures[MISSED], figures.get(f"{MISSED}_95_percent"), ".4f", "  ")
+    return f"{share}  of {figures['ill']} films"
+
+
+def few_patients(counts):
+    """Return the classes that some patients have, but too few for a sure interval.
+
+    Args:
+        counts: 14 numbers of patients with the finding.
+    """
+    pairs = zip(CLASS_NAMES, counts, strict=True)
+    return [name for name, count in pairs if 0 < count < FEW_PATIENTS]
