@@ -73,6 +73,8 @@ def measure(labels, probs, patients, with_intervals=True):
         mean = mean_estimate(precise, biases)
         figures["average_precision_mean_95_percent"] = intervals(mean)[0]
         figures["interval_method"] = METHOD
+        # For readers of what earlier builds wrote, which drew resamples.
+        figures["bootstrap"] = {"resamples": 0, "seed": None}
     return figures
 
 
