@@ -34,7 +34,6 @@ def parse_args():
     command_line.add_data_arguments(data)
     command_line.add_list_arguments(data, ("test",))
     command_line.add_device_argument(data)
-    command_line.add_autotune_argument(data)
     network = parser.add_argument_group("network")
     network.add_argument(
         "--weights", default=DEFAULT_WEIGHTS, help=".pdparams or .safetensors file"
@@ -182,7 +181,7 @@ from inference.engine import choose_engine
 from metrics import Predictions
 from model import CheXNet, TenCrop, load_weights
 from public_data.nih_tables import read_data_entry, subgroups
-from runtime.devices import is_first_rank, print_once, set_device
+from runtime.devices import describe_device, is_first_rank, print_once, set_device
 from runtime.files import file_facts, write_json
 from runtime.versions import versions
 from weights.trained_sizes import choose_sizes
@@ -291,7 +290,7 @@ def learn_from_validation(args):
 def run_network(args):
     """Return test films, their probabilities, what those depend on, and a `MapSource`."""
     # Of several processes (paddle.distributed.launch) each takes its share, and one prints.
-    device = set_device(args.device, args.autotune)
+    device = set_device(args.device)
     args.resize, args.crop_size = choose_sizes(args.weights, args.resize, args.crop_size)
     films = ChestXray14(
         args.data_dir,
@@ -323,6 +322,7 @@ def run_network(args):
         **films.notes.as_figures(),
         "precision": precision,
         "device": device,
+        "hardware": describe_device(),
         "engine": engine,
     }
     kept = ten_crop.kept if keeps else []

@@ -12,6 +12,7 @@ from runtime.files import UserError, file_facts, read_json, sha256, write_json
 
 # What metrics.json says of the network behind predictions.
 SOURCE = ("weights", "crops", "crop_size", "resize", "window", "precision", "device", "engine")
+SOURCE += ("hardware",)
 
 
 def check_folder(folder, predictions=None):

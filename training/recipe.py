@@ -31,9 +31,9 @@ def make_optimizer(network, rate, schedule="step", decay_epochs=(), factor=0.1):
 
 
 def half_precision(network, optimizer, level, dtype):
-    """Return network and optimiser as --amp wants them, and paddle.Model's amp_configs.
+    """Return network and optimiser as --amp wants them, and a `LossScaler`, or None.
 
-    `paddle.Model` brings the loss scaler that float16 needs; bfloat16 has the range to do without.
+    float16 needs one; bfloat16 has the range to do without.
 
     Args:
         network: a `CheXNet`.
@@ -51,19 +51,35 @@ def half_precision(network, optimizer, level, dtype):
             dtype=dtype,
             excluded_layers=[network.densenet121.out],
         )
-    return AutoCast(network, dtype, level), optimizer, "O1" if dtype == "float16" else None
+    return AutoCast(network, dtype, level), optimizer, LossScaler() if dtype == "float16" else None
 
 
 class LossScaler(paddle.amp.GradScaler):
-    """Paddle's loss scaler, which with NumPy 2.4 and later fails at the first overflow.
+    """Paddle's loss scaler, which looks at a step's gradients not before `settle` is called.
 
-    It prints the scale by float() of a tensor of shape [1], which NumPy no longer converts.
+    Paddle's own does so as soon as the step is queued, and so waits for the device. And with NumPy
+    2.4 and later it fails at the first overflow: it prints the scale by float() of a tensor of
+    shape [1], which NumPy no longer converts.
     """
 
+    _is_due = False
+
     def _update(self):
+        self._is_due = True
+
+    def settle(self):
+        """Adapt the scale to the last step, before the next is scaled; tell if it was left out."""
+        if not self._is_due:
+            return False
+        self._is_due = False
+        # Paddle 2.6 spells it so. Read once: each read waits for the device.
+        name = "_cache_found_inf" if hasattr(self, "_cache_found_inf") else "_cache_founf_inf"
+        overflowed = bool(getattr(self, name))
+        setattr(self, name, overflowed)
         self._scale = self._scale.reshape([])
         super()._update()
         self._scale = self._scale.reshape([1])
+        return overflowed
 
 
 def float32_state(network):
