@@ -11,6 +11,7 @@ import time
 import numpy as np
 import paddle
 from paddle.base.layer_helper import LayerHelper
+from paddle.utils import unique_name
 
 from runtime.devices import is_first_rank
 from runtime.files import UserError, write_whole
@@ -283,7 +284,8 @@ def _own_state(optimizer, network):
         optimizer.helper = LayerHelper(type(optimizer).__name__)
     parameters = [parameter for parameter in network.parameters() if parameter.trainable]
     block = paddle.static.default_main_program().global_block()
-    optimizer._create_accumulators(block, parameters)
+    with unique_name.guard():  # the names that they have in a process of its own
+        optimizer._create_accumulators(block, parameters)
     return dict(optimizer.state_dict())
 
 
