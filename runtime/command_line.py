@@ -12,8 +12,8 @@ import signal
 import sys
 
 from runtime import environment  # before Paddle
-from runtime.device_errors import device_error
 from runtime.files import UserError
+from runtime.paddle_errors import paddle_error
 
 # What the requirements files install, by the names they are imported by.
 PACKAGES = ("paddle", "numpy", "PIL", "safetensors", "scipy", "sklearn", "tqdm", "matplotlib")
@@ -362,16 +362,19 @@ def run(function, *arguments):
     except BrokenPipeError:  # `eval.py ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
-    except MemoryError as error:
-        message = device_error(error)
+    except (MemoryError, RuntimeError, SystemError) as error:
+        message = paddle_error(error)
+        if message is None:
+            raise
     except OSError as error:
-        if not error.strerror and not device_error(error):
+        message = paddle_error(error)
+        if message is None and not error.strerror:
             raise
         where = f"{error.filename}: " if error.filename else ""
         remedy = "check the path and the free space"
         if isinstance(error, (FileExistsError, NotADirectoryError)):
             remedy = "a file is where a folder is wanted: move it away, or give another folder"
-        message = device_error(error) or f"{where}{error.strerror}; {remedy}"
+        message = message or f"{where}{error.strerror}; {remedy}"
     except KeyboardInterrupt:
         sys.exit(130)
     print(f"error: {message}", file=sys.stderr)

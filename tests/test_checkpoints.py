@@ -70,7 +70,7 @@ def test_master_weights_of_half_precision_are_saved_and_restored(tmp_path):
     checkpoints.save()
     (path,) = find_checkpoints(tmp_path)
 
-    other, optimizer, checkpoints = small_run(tmp_path / "other", half=True)
+    _, optimizer, checkpoints = small_run(tmp_path / "other", half=True)
     checkpoints.restore(path)
     checkpoints.save()  # asked to stop before its first step
     found = arrays(optimizer)

@@ -55,31 +55,26 @@ def half_precision(network, optimizer, level, dtype):
 
 
 class LossScaler(paddle.amp.GradScaler):
-    """Paddle's loss scaler, which looks at a step's gradients not before `settle` is called.
+    """Paddle's loss scaler, which with NumPy 2.4 and later fails at the first overflow.
 
-    Paddle's own does so as soon as the step is queued, and so waits for the device. And with NumPy
-    2.4 and later it fails at the first overflow: it prints the scale by float() of a tensor of
-    shape [1], which NumPy no longer converts.
+    It prints the scale by float() of a tensor of shape [1], which NumPy no longer converts.
+
+    Attributes:
+        skipped: whether the last step was left out, as a gradient overflowed.
     """
 
-    _is_due = False
+    skipped = False
 
     def _update(self):
-        self._is_due = True
-
-    def settle(self):
-        """Adapt the scale to the last step, before the next is scaled; tell if it was left out."""
-        if not self._is_due:
-            return False
-        self._is_due = False
-        # Paddle 2.6 spells it so. Read once: each read waits for the device.
-        name = "_cache_found_inf" if hasattr(self, "_cache_found_inf") else "_cache_founf_inf"
-        overflowed = bool(getattr(self, name))
-        setattr(self, name, overflowed)
+        # Paddle 2.6 spells it so. The optimiser has read it from the device by now.
+        found = "_cache_found_inf" if hasattr(self, "_cache_found_inf") else "_cache_founf_inf"
+        self.skipped = bool(getattr(self, found))
+        if not self.skipped:
+            super()._update()
+            return
         self._scale = self._scale.reshape([])
         super()._update()
         self._scale = self._scale.reshape([1])
-        return overflowed
 
 
 def float32_state(network):

@@ -57,8 +57,15 @@ class Trainer(paddle.Model):
         # The device has nothing to do from the end of this forward pass until the backward pass is
         # queued: in between results are only fetched.
         results = self._fetch()
-        self._move(loss)
+        scaled = self.scaler.scale(loss) if self.scaler else loss
+        scaled.backward()
         self._take(results)
+        if self.scaler:
+            self.scaler.minimize(self._optimizer, scaled)
+            self.run.skipped += self.scaler.skipped
+        else:
+            self._optimizer.step()
+        self._optimizer.clear_grad(set_to_zero=False)
         self._queued = loss.detach(), self.figures.compute(probs.detach(), *labels)
         return [], []
 
@@ -77,17 +84,6 @@ class Trainer(paddle.Model):
             values = [[self._last_loss], *self.figures.accumulate()]
             logs.update(zip(self._metrics_name(), values, strict=True))
 
-    def _move(self, loss):
-        """Queue the backward pass and the optimiser's step."""
-        if self.scaler:
-            scaled = self.scaler.scale(loss)
-            scaled.backward()
-            self.scaler.minimize(self._optimizer, scaled)
-        else:
-            loss.backward()
-            self._optimizer.step()
-        self._optimizer.clear_grad(set_to_zero=False)
-
     def _fetch(self):
         """Return loss and metrics' input of the step that is queued, from the device; or None."""
         if self._queued is None:
@@ -100,8 +96,6 @@ class Trainer(paddle.Model):
                 f"epoch {self.run.epoch + 1}, step {self.run.step}: want a finite loss, got {got}; "
                 f"lower --learning-rate (what {self.save_dir} holds is from before)"
             )
-        if self.scaler:
-            self.run.skipped += self.scaler.settle()
         return loss, outputs.numpy()
 
     def _take(self, results):
