@@ -25,6 +25,8 @@ __all__ = [
 class CenterCrop:
     """Cut the middle `size` x `size` pixels: the validation transform."""
 
+    draws = 0
+
     def __init__(self, size=224):
         self.size = size
 
@@ -36,6 +38,8 @@ class CenterCrop:
 
 class RandomCropFlip:
     """Cut `size` x `size` pixels anywhere and mirror half of the films: the training transform."""
+
+    draws = 3
 
     def __init__(self, size=224):
         self.size = size
@@ -53,8 +57,8 @@ class ChestXray14(paddle.io.Dataset):
     Args:
         image_dir: the data folder (see `find_films`).
         label_list: path of the list (see `read_labels`).
-        transform: called with a film, uint8 `[1, H, W]`, and three numbers drawn from [0, 1);
-            returns the film to give. None: the whole film, which `TenCrop` takes.
+        transform: called with a film, uint8 `[1, H, W]`, and as many numbers drawn from [0, 1) as
+            its `draws` says; returns the film to give. None: the whole film, which `TenCrop` takes.
         resize: length of the short side of a film, pixels.
         seed: with `epoch` and a film's index, all that those numbers depend on: not on which
             worker process reads the film, nor on what was read before.
@@ -97,7 +101,8 @@ class ChestXray14(paddle.io.Dataset):
     def epoch(self, epoch):
         self._epoch = epoch
         # For all films at once: a generator for each would take longer than the film.
-        self._draws = np.random.default_rng((self.seed, epoch)).random((len(self.names), 3))
+        shape = len(self.names), getattr(self.transform, "draws", 0)
+        self._draws = np.random.default_rng((self.seed, epoch)).random(shape)
 
     def read_file(self, index, side):
         """Return a film from its file, not the cache, with a short side of `side` pixels."""

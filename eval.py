@@ -34,7 +34,6 @@ def parse_args():
     command_line.add_data_arguments(data)
     command_line.add_list_arguments(data, ("test",))
     command_line.add_device_argument(data)
-    command_line.add_autotune_argument(data)
     network = parser.add_argument_group("network")
     network.add_argument(
         "--weights", default=DEFAULT_WEIGHTS, help=".pdparams or .safetensors file"
@@ -180,7 +179,7 @@ from inference.activation_maps import KeepingTenCrop
 from inference.engine import choose_engine
 from model import CheXNet, TenCrop, load_weights
 from public_data.nih_tables import read_data_entry, subgroups
-from runtime.devices import is_first_rank, print_once, set_device
+from runtime.devices import describe_device, is_first_rank, print_once, set_device
 from runtime.files import file_facts, write_json
 from runtime.versions import versions
 from weights.trained_sizes import choose_sizes
@@ -258,7 +257,7 @@ def fill_in_defaults(args):
 def open_films(args):
     """Set the device, and return the films of the test list in the sizes that the weights take."""
     # Of several processes (paddle.distributed.launch) each takes its share, and one prints.
-    args.device = set_device(args.device, args.autotune)
+    args.device = set_device(args.device)
     args.resize, args.crop_size = choose_sizes(args.weights, args.resize, args.crop_size)
     return ChestXray14(
         args.data_dir,
@@ -326,6 +325,7 @@ def run_network(args, films):
         **films.notes.as_figures(),
         "precision": precision,
         "device": args.device,
+        "hardware": describe_device(),
         "engine": engine,
     }
     maps = MapSource(layer if on_cpu else network, films, args.crop_size, keeping)

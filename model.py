@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from kernels import densenet
+from kernels import densenet, recompute
 from runtime.files import UserError, first_line
 from weights.weight_files import read_weights, save_state
 
@@ -58,25 +58,21 @@ class CheXNet(nn.Layer):
         num_classes: number of findings.
         pretrained: start the backbone from Paddle's ImageNet weights, which it downloads.
 
+    Attributes:
+        recomputes: in training, compute a part of the forward pass again in the backward pass,
+            instead of keeping it (`kernels.recompute`). oneDNN keeps less by itself.
+
     Raises:
         UserError: the ImageNet weights cannot be had.
     """
 
+    recomputes = False
+
     def __init__(self, num_classes=14, pretrained=False):
         super().__init__()
-        try:
-            self.densenet121 = paddle.vision.models.densenet121(pretrained=pretrained)
-        except (OSError, RuntimeError) as error:
-            if not pretrained:
-                raise
-            address, _ = paddle.vision.models.densenet.model_urls["densenet121"]
-            path = os.path.join(paddle.utils.download.WEIGHTS_HOME, os.path.basename(address))
-            wrong = f": {path} has another MD5 than Paddle's file" if os.path.exists(path) else ""
-            raise UserError(
-                f"--pretrained imagenet: want Paddle's ImageNet weights, could not download them "
-                f"({first_line(error)}{wrong}); see pretrained_models/README.md for doing it "
-                "by hand, or start elsewhere with --weights FILE or --pretrained none"
-            ) from None
+        self.densenet121 = paddle.vision.models.densenet121()
+        if pretrained:
+            _load_imagenet(self.densenet121)
         features = self.densenet121.out.weight.shape[0]
         self.densenet121.out = _Head(nn.Linear(features, num_classes), nn.Sigmoid())
 
@@ -94,6 +90,8 @@ class CheXNet(nn.Layer):
             images = normalize(images)
         if densenet.can_run(self.densenet121, images):
             return self.classify(densenet.features(self.densenet121, images))
+        if self.recomputes and self.training:
+            return self.classify(recompute.features(self.densenet121, images))
         return self.densenet121(images)
 
     def features(self, images):
@@ -223,6 +221,26 @@ class LogLoss(nn.Layer):
         # A mean over all becomes one over the known. Times 1 where all are: not a bit changes.
         loss = loss * (labels.size / known.astype("float32").sum().clip(min=1))
         return paddle.where(is_nan.any(), paddle.full_like(loss, float("nan")), loss)
+
+
+def _load_imagenet(backbone):
+    """Load Paddle's ImageNet weights, downloaded unless they are there already.
+
+    Only what a download can fail with is caught: an error of the device is not one.
+    """
+    address, md5 = paddle.vision.models.densenet.model_urls["densenet121"]
+    try:
+        path = paddle.utils.download.get_weights_path_from_url(address, md5)
+        state = paddle.load(path, return_numpy=True)
+    except (OSError, RuntimeError) as error:
+        path = os.path.join(paddle.utils.download.WEIGHTS_HOME, os.path.basename(address))
+        wrong = f": {path} has another MD5 than Paddle's file" if os.path.exists(path) else ""
+        raise UserError(
+            f"--pretrained imagenet: want Paddle's ImageNet weights, could not download them "
+            f"({first_line(error)}{wrong}); see pretrained_models/README.md for doing it "
+            "by hand, or start elsewhere with --weights FILE or --pretrained none"
+        ) from None
+    backbone.set_state_dict(state)
 
 
 def load_weights(network, path):

@@ -18,6 +18,13 @@ from runtime.command_line import int_list, natural_int, positive_float, positive
 EXAMPLES = """\
   python train.py --data-dir ChestX-ray14 --save-dir save
   python train.py --data-dir ChestX-ray14 --save-dir save --resume    # after any interruption
+
+GiB of a device's memory that a step takes at least, with crops of 224 pixels (docs/gpus.md):
+  --batch-size                   16     32     64    128
+  float32                       2.0    3.9    7.8   15.5
+  --amp O1 or O2                1.1    2.0    3.9    7.8
+  --recompute                   0.7    1.3    2.5    4.8
+  --recompute --amp O1 or O2    0.4    0.7    1.3    2.5
 """
 
 
@@ -34,7 +41,6 @@ def parse_args():
         help="decides the order of the films, their crops, and the network's random start",
     )
     command_line.add_device_argument(data)
-    command_line.add_autotune_argument(data)
     begin = parser.add_argument_group("start")
     command_line.add_pretrained_argument(begin)
     begin.add_argument("--weights", help="start from this .pdparams or .safetensors file instead")
@@ -73,7 +79,7 @@ def parse_args():
         default=10,
         help="stop after so many epochs without a better --monitor",
     )
-    half = parser.add_argument_group("precision (GPU)")
+    half = parser.add_argument_group("precision, memory and speed (GPU)")
     half.add_argument(
         "--amp",
         choices=["off", "O1", "O2"],
@@ -90,6 +96,21 @@ def parse_args():
         "--tf32",
         action="store_true",
         help="let float32 be TF32 on Ampere and later: faster, with 10 bits of 23",
+    )
+    half.add_argument(
+        "--recompute",
+        action="store_true",
+        help="keep a third of the memory: batch norms and ReLU are computed again for gradients",
+    )
+    half.add_argument(
+        "--autotune",
+        action="store_true",
+        help="let Paddle try cuDNN's algorithms in the first steps",
+    )
+    half.add_argument(
+        "--deterministic",
+        action="store_true",
+        help="only cuDNN algorithms that give the same bits each time: slower",
     )
     output = parser.add_argument_group("output")
     output.add_argument("--save-dir", default="save", help="folder for weights and checkpoints")
@@ -110,6 +131,10 @@ def parse_args():
     args = parser.parse_args()
     if args.tf32:
         command_line.allow_tf32(parser, "--tf32")
+    if args.deterministic:
+        if args.autotune:
+            parser.error("--autotune takes whatever algorithm is fastest: not with --deterministic")
+        environment.compute_deterministically()
     return args
 
 
@@ -126,9 +151,8 @@ from films.film_notes import FilmNotes
 from films.film_pixels import Reading
 from films.label_lists import CLASS_NAMES, films_shared
 from kernels import onednn
-from metrics import AUROCAndLogLoss
-from model import CheXNet, LogLoss, load_weights
-from runtime.devices import is_first_rank, print_once, set_device
+from model import CheXNet, load_weights
+from runtime.devices import describe_device, is_first_rank, print_once, set_device
 from runtime.files import UserError, sha256, write_json
 from runtime.precision import check_precision, current_float32_kind
 from runtime.versions import commit, versions
@@ -136,7 +160,6 @@ from training.callbacks import (
     BestModel,
     EpochLine,
     EpochSchedule,
-    FiniteLoss,
     Lines,
     Scalars,
     SkippedSteps,
@@ -145,8 +168,10 @@ from training.callbacks import (
 from training.checkpoints import Checkpoints, Run, find_checkpoints
 from training.curves import Curves
 from training.log_file import log_file
+from training.memory import warn_of_memory
 from training.ranks import check_same_checkpoint
-from training.recipe import LossScaler, half_precision, make_optimizer
+from training.recipe import half_precision, make_optimizer
+from training.trainer import Trainer
 
 # Options that decide what is learnt: a run goes on with the same ones. --epochs may grow.
 FIXED = (
@@ -158,95 +183,56 @@ FIXED = (
 
 def main(args):
     command_line.check_sizes(args.resize, args.crop_size)
-    device = set_device(args.device, args.autotune)
-    if args.amp != "off" and device == "cpu":
-        raise UserError(f"--amp {args.amp}: Paddle has half precision on GPUs alone; use off")
-    if args.amp != "off":
-        check_precision(f"--amp {args.amp} --amp-dtype {args.amp_dtype}", args.amp_dtype)
-    if args.tf32:
-        check_precision("--tf32", "tf32")
+    device = choose_device(args)
     paddle.seed(args.seed)
-    ranks = paddle.distributed.get_world_size()
     train_set, train_loader, val_loader = load_data(args)
-    found = find_checkpoints(args.save_dir)
-    if found and not args.resume:
-        raise UserError(
-            f"{args.save_dir}: want a folder without checkpoints, got {len(found)} of an earlier "
-            "run; go on with it (--resume), or give another --save-dir"
-        )
-    if args.resume:
-        check_same_checkpoint(found[-1] if found else None, args.save_dir)
-    network = start(args, found)
+    found = find_own_checkpoints(args.save_dir, args.resume)
+    network = start(found, args.weights, args.pretrained)
+    network.recomputes = args.recompute
     optimizer, schedule = make_optimizer(
         network, args.learning_rate, args.lr_schedule, args.decay_epochs, args.decay_factor
     )
-    layer, optimizer, amp_configs = half_precision(network, optimizer, args.amp, args.amp_dtype)
-    model = paddle.Model(
-        layer,
-        inputs=[paddle.static.InputSpec([None, None, None, None], "uint8", "films")],
-        labels=[paddle.static.InputSpec([None, len(CLASS_NAMES)], "float32", "labels")],
-    )
-    figures = AUROCAndLogLoss(CLASS_NAMES)
-    model.prepare(optimizer, LogLoss(), figures, amp_configs)
-    model._scaler = LossScaler() if amp_configs else None  # else Paddle makes its own
-
+    layer, optimizer, scaler = half_precision(network, optimizer, args.amp, args.amp_dtype)
     run = Run()
-    monitor = "loss" if args.monitor == "loss" else "AUROC_avg"
-    best = os.path.join(args.save_dir, "best_model.pdparams")
+    trainer = Trainer(layer, run, args.save_dir, optimizer, scaler)
     checkpoints = Checkpoints(
-        run, network, optimizer, figures, args.save_dir, args.save_steps, args.keep
+        run, network, optimizer, trainer.figures, args.save_dir, args.save_steps, args.keep
     )
-    callbacks = [
-        Upkeep(run, train_loader.batch_sampler, figures.log_loss),
-        Lines(run, args.log_freq),
-        FiniteLoss(run, args.save_dir),
-        *([SkippedSteps(run)] if amp_configs else []),
-        *(
-            [Scalars(run, args.visualdl, args.log_freq)]
-            if args.visualdl and is_first_rank()
-            else []
-        ),
-        BestModel(run, network, best, monitor, args.patience),
-        EpochLine(run, args.epochs, monitor),
-        EpochSchedule(schedule),
-        Curves(run, args.save_dir, monitor),
-        checkpoints,
-    ]
-    config = {
-        **vars(args),
-        "device": device,
-        "tf32": current_float32_kind() == "tf32",
-        "ranks": ranks,
-        "cpu_kernels": onednn.describe() if device == "cpu" else None,
-        "train_sha256": sha256(args.train_list),
-        "val_sha256": sha256(args.val_list),
-        **versions(),
-        "commit": commit(),
-    }
+    config = configuration(args, device)
     with log_file(args.log_dir) as log:
         print_once(shown(config))
         print_once(f"films come from {train_set.source}")
         if device == "cpu":
             print_once(f"the network is computed by {onednn.describe()}")
         if found:
-            resume(args, config, checkpoints, found[-1], model)
+            check_same_options(args.save_dir, config)
+            checkpoints.restore(found[-1], scaler)
+            print_once(f"going on from {found[-1]}")
         elif args.resume:
             print_once(f"{args.save_dir} has no checkpoint: starting from the beginning")
         if is_first_rank():
             write_json(os.path.join(args.save_dir, "config.json"), config)
         if run.epoch < args.epochs and run.waited < args.patience:
-            epochs = args.epochs - run.epoch
-            model.fit(train_loader, val_loader, epochs=epochs, verbose=0, callbacks=callbacks)
-        write_doubts(args, train_loader, val_loader)
-        print_once(f"done: epoch {run.epoch}, best validation {monitor} {run.best:.4f}")
-        is_there = os.path.exists(best)
-        weights = best if is_there else f"none; {monitor} was never defined on {args.val_list}"
-        print_once(
-            f"weights: {weights}; figures of each epoch: {args.save_dir}/metrics.csv, curves.png; "
-            f"log: {log}"
-        )
-        if is_there:
-            print_once(f"next: python eval.py --data-dir {args.data_dir} --weights {best}")
+            steps = callbacks(args, run, trainer, network, train_loader.batch_sampler, schedule)
+            left = args.epochs - run.epoch
+            trainer.fit(
+                train_loader, val_loader, epochs=left, verbose=0, callbacks=[*steps, checkpoints]
+            )
+        write_doubts(args.save_dir, train_loader, val_loader)
+        say_what_is_there(args, run, log)
+
+
+def choose_device(args):
+    """Point Paddle at the device, make sure that it can do what is asked, and return its name."""
+    device = set_device(args.device, args.autotune)
+    if args.amp != "off" and device == "cpu":
+        raise UserError(f"--amp {args.amp}: Paddle has half precision on GPUs only; use off")
+    if args.amp != "off":
+        check_precision(f"--amp {args.amp} --amp-dtype {args.amp_dtype}", args.amp_dtype)
+    if args.tf32:
+        check_precision("--tf32", "tf32")
+    warn_of_memory(args.batch_size, args.crop_size, args.amp != "off", args.recompute)
+    return device
 
 
 def load_data(args):
@@ -258,7 +244,7 @@ def load_data(args):
     train_set = ChestXray14(args.data_dir, args.train_list, crop, seed=args.seed, **options)
     val_set = ChestXray14(args.data_dir, args.val_list, CenterCrop(args.crop_size), **options)
     if np.isnan(train_set.labels).all():
-        raise UserError(f"{args.train_list}: want labels to learn from, got none; fill them in")
+        raise UserError(f"{args.train_list}: no known label in it to learn from; fill them in")
     if shared := films_shared(val_set.listed, train_set.listed):
         print_once(
             f"warning: {args.val_list}: {len(shared)} films are of patients in {args.train_list}, "
@@ -282,39 +268,104 @@ def load_data(args):
     return train_set, *loaders
 
 
-def write_doubts(args, *loaders):
-    """Write which films looked doubtful when they were first read, if any did."""
-    notes = FilmNotes()
-    for loader in loaders:
-        notes.merge(loader.notes)
-    if notes.doubts and is_first_rank():
-        notes.write(os.path.join(args.save_dir, "doubted_films.csv"))
+def find_own_checkpoints(save_dir, resume):
+    """Return the checkpoints that the run goes on from: the last of them, [] for a new run."""
+    found = find_checkpoints(save_dir)
+    if found and not resume:
+        raise UserError(
+            f"{save_dir}: want a folder without checkpoints, got {len(found)} of an earlier "
+            "run; go on with it (--resume), or give another --save-dir"
+        )
+    if resume:
+        check_same_checkpoint(found[-1] if found else None, save_dir)
+    return found
 
 
-def start(args, found):
+def start(found, weights, pretrained):
     """Return the network with the weights that training starts from, or goes on from."""
-    weights = os.path.join(found[-1], "weights.pdparams") if found else args.weights
-    imagenet = args.pretrained == "imagenet" and not weights
-    network = CheXNet(len(CLASS_NAMES), pretrained=imagenet)
+    weights = os.path.join(found[-1], "weights.pdparams") if found else weights
+    network = CheXNet(len(CLASS_NAMES), pretrained=pretrained == "imagenet" and not weights)
     if weights:
         load_weights(network, weights)
     return network
 
 
-def resume(args, config, checkpoints, path, model):
-    """Set all but the network, which `start` has loaded, to the state of a checkpoint."""
-    with open(os.path.join(args.save_dir, "config.json"), encoding="utf-8") as file:
+def callbacks(args, run, trainer, network, sampler, schedule):
+    """Return what is done beside the steps, in this order; `Checkpoints` comes behind it."""
+    monitor = monitored(args.monitor)
+    found = [Upkeep(run, sampler, trainer.figures.log_loss), Lines(run, args.log_freq)]
+    if trainer.scaler:
+        found.append(SkippedSteps(run))
+    if args.visualdl and is_first_rank():
+        found.append(Scalars(run, args.visualdl, args.log_freq))
+    return [
+        *found,
+        BestModel(run, network, best_weights(args.save_dir), monitor, args.patience),
+        EpochLine(run, args.epochs, monitor),
+        EpochSchedule(schedule),
+        Curves(run, args.save_dir, monitor),
+    ]
+
+
+def monitored(monitor):
+    """Return the name in `paddle.Model`'s logs of what --monitor means."""
+    return "loss" if monitor == "loss" else "AUROC_avg"
+
+
+def best_weights(save_dir):
+    """Return the path of the best weights."""
+    return os.path.join(save_dir, "best_model.pdparams")
+
+
+def configuration(args, device):
+    """Return what config.json will hold: the options, and what else a result depends on."""
+    return {
+        **vars(args),
+        "device": device,
+        "hardware": describe_device(),
+        "tf32": current_float32_kind() == "tf32",
+        "ranks": paddle.distributed.get_world_size(),
+        "cpu_kernels": onednn.describe() if device == "cpu" else None,
+        "train_sha256": sha256(args.train_list),
+        "val_sha256": sha256(args.val_list),
+        **versions(),
+        "commit": commit(),
+    }
+
+
+def check_same_options(save_dir, config):
+    """Raise UserError unless a run goes on with the options that it was begun with."""
+    with open(os.path.join(save_dir, "config.json"), encoding="utf-8") as file:
         before = json.load(file)
     for key in FIXED:
         if before.get(key, config[key]) != config[key]:  # an older run may lack a key
             raise UserError(
-                f"{args.save_dir}: want {key} {before.get(key)!r} as in its config.json, "
+                f"{save_dir}: want {key} {before.get(key)!r} as in its config.json, "
                 f"got {config[key]!r}; go on with the same options, or give another --save-dir"
             )
-    scaler = checkpoints.restore(path)
-    if scaler:
-        model._scaler.load_state_dict(scaler)
-    print_once(f"going on from {path}")
+
+
+def write_doubts(save_dir, *loaders):
+    """Write which films looked doubtful when they were first read, if any did."""
+    notes = FilmNotes()
+    for loader in loaders:
+        notes.merge(loader.notes)
+    if notes.doubts and is_first_rank():
+        notes.write(os.path.join(save_dir, "doubted_films.csv"))
+
+
+def say_what_is_there(args, run, log):
+    """Print how the run ended, where its results are, and the command that comes next."""
+    monitor, best = monitored(args.monitor), best_weights(args.save_dir)
+    is_there = os.path.exists(best)
+    print_once(f"done: epoch {run.epoch}, best validation {monitor} {run.best:.4f}")
+    weights = best if is_there else f"none; {monitor} was never defined on {args.val_list}"
+    print_once(
+        f"weights: {weights}; figures of each epoch: {args.save_dir}/metrics.csv, curves.png; "
+        f"log: {log}"
+    )
+    if is_there:
+        print_once(f"next: python eval.py --data-dir {args.data_dir} --weights {best}")
 
 
 def shown(config):

@@ -23,6 +23,7 @@ NETWORK_FACTS = (
     "window",
     "precision",
     "device",
+    "hardware",
     "engine",
 )
 # Beside the lists: a line or two of text that say what the films are. The page shows it.

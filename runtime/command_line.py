@@ -13,6 +13,7 @@ import sys
 
 from runtime import environment  # before Paddle
 from runtime.files import UserError
+from runtime.paddle_errors import paddle_error
 
 # What the requirements files install, by the names they are imported by.
 PACKAGES = ("paddle", "numpy", "PIL", "safetensors", "scipy", "sklearn", "tqdm", "matplotlib")
@@ -249,15 +250,6 @@ def add_device_argument(parser):
     )
 
 
-def add_autotune_argument(parser):
-    """Add --autotune."""
-    parser.add_argument(
-        "--autotune",
-        action="store_true",
-        help="let Paddle try cuDNN's algorithms and data layouts in the first steps (GPU)",
-    )
-
-
 def allow_tf32(parser, option):
     """Let a GPU compute in TF32, for an option that says so: call it before Paddle is imported."""
     if not environment.allow_tf32():
@@ -356,8 +348,9 @@ def check_sizes(resize, crop_size):
 def run(function, *arguments):
     """Call a script's function and return its result; turn a user's mistake into one error line.
 
-    A `UserError`, or an error of the file system, ends the process with status 2 and one `error:`
-    line on stderr. SIGTERM ends it at once, unless the function says otherwise.
+    A `UserError`, an error of the file system, or one of the device (its memory is full, say) ends
+    the process with status 2 and one `error:` line on stderr. SIGTERM ends it at once, unless the
+    function says otherwise.
     """
     # Paddle's own handler prints a C++ trace, for which it allocates memory: where the signal has
     # interrupted an allocation, the process hangs.
@@ -369,14 +362,19 @@ def run(function, *arguments):
     except BrokenPipeError:  # `eval.py ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except (MemoryError, RuntimeError, SystemError) as error:
+        message = paddle_error(error)
+        if message is None:
+            raise
     except OSError as error:
-        if not error.strerror:
+        message = paddle_error(error)
+        if message is None and not error.strerror:
             raise
         where = f"{error.filename}: " if error.filename else ""
         remedy = "check the path and the free space"
         if isinstance(error, (FileExistsError, NotADirectoryError)):
             remedy = "a file is where a folder is wanted: move it away, or give another folder"
-        message = f"{where}{error.strerror}; {remedy}"
+        message = message or f"{where}{error.strerror}; {remedy}"
     except KeyboardInterrupt:
         sys.exit(130)
     print(f"error: {message}", file=sys.stderr)

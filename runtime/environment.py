@@ -5,6 +5,8 @@ What the user has set stays.
 
 import contextlib
 import ctypes
+import glob
+import importlib.metadata
 import os
 import warnings
 
@@ -27,6 +29,18 @@ def processor_vendor():
         return ""
 
 
+def processor_name():
+    """Return the name of the first processor, or None where it cannot be told."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = (
+                line.split(":", 1)[1].strip() for line in file if line.startswith("model name")
+            )
+            return next(names, None)
+    except OSError:
+        return None
+
+
 def ranks_here():
     """Return how many processes of a job share this machine, as Paddle's launchers tell them."""
     if "PADDLE_LOCAL_SIZE" in os.environ:
@@ -42,6 +56,19 @@ def cores_of_rank():
     return max(1, os.cpu_count() // ranks_here())
 
 
+def has_gpu():
+    """Tell whether Paddle will find an NVIDIA card, without importing it.
+
+    It needs a build for CUDA, and a card: /dev/nvidia0, or only /dev/nvidia3 in a container that
+    was given that one; /dev/dxg in WSL2.
+    """
+    try:
+        importlib.metadata.version("paddlepaddle-gpu")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return bool(glob.glob("/dev/nvidia[0-9]*")) or os.path.exists("/dev/dxg")
+
+
 def compute_on_cores():
     """Let Paddle compute with this rank's share of the cores; call it before Paddle is imported.
 
@@ -49,7 +76,7 @@ def compute_on_cores():
     this process keep memory that it has freed: an array of fresh pages takes ten times as long to
     write as one of pages that were there.
     """
-    if os.path.exists("/dev/nvidia0"):
+    if has_gpu():
         return
     os.environ.setdefault("OMP_NUM_THREADS", str(cores_of_rank()))
     with contextlib.suppress(OSError, AttributeError, TypeError):  # glibc's alone
@@ -76,6 +103,11 @@ def allow_tf32():
     if _TF32_OF_USER is None:
         os.environ.pop("NVIDIA_TF32_OVERRIDE", None)
     return _TF32_OF_USER != "0"
+
+
+def compute_deterministically():
+    """Have cuDNN give the same bits each time; call it before Paddle is imported."""
+    os.environ["FLAGS_cudnn_deterministic"] = "1"  # noqa: SIM112
 
 
 # Hide the notes of Paddle's C++ side; warnings and errors still show.

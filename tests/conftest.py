@@ -141,11 +141,12 @@ def standin_variables():
 def on_device():
     """Run a script with the stand-in there: `on_device("train.py", …)` -> CompletedProcess.
 
-    `counted=PATH` has counted.py run it and write PATH; `device_type` builds under another name.
+    `counted=PATH` has counted.py run it and write PATH; `device_type` builds under another name;
+    `more` are environment variables.
     """
 
-    def run(name, *words, device_type="standin", counted=None, **options):
-        variables = build_standin(device_type)
+    def run(name, *words, device_type="standin", counted=None, more=(), **options):
+        variables = {**build_standin(device_type), **dict(more)}
         runner = [ROOT / "tests" / "standin" / "counted.py", counted] if counted else []
         paths = f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'standin'}"
         return subprocess.run(

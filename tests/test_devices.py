@@ -233,17 +233,82 @@ def reads(counted, batch):
     return sorted((re.sub(r"\D+", " ", row["shape"]).split(), row["times"]) for row in rows)
 
 
-def test_a_step_waits_for_the_device_no_more_than_known(trained):
-    _, _, counted = trained("off")
-    # The loss; probabilities and labels side by side, for the AUROCs.
-    expected = [([], 1), (["4", "28"], 1)]
-    for batch in ("train 1", "train 6", "eval 1"):
-        assert reads(counted, batch) == expected
-    assert reads(counted, "after train 5") == []
-    # The loss scaler's flag besides, and its scale for SkippedSteps.
-    _, _, counted = trained("O1")
-    assert reads(counted, "train 5") == [([], 1), (["1"], 1), (["4", "28"], 1)]
-    assert reads(counted, "after train 5") == [(["1"], 1)]
+@pytest.mark.parametrize("level", ["off", "O1"])
+def test_a_step_is_read_while_the_device_does_the_next(level, train_once):
+    words = ["--device", "standin", "--log-freq", 10, "--amp", level]
+    _, _, counted = train_once(f"waits_{level}", *words)
+    # The loss; probabilities and labels side by side, for the AUROCs; and with float16, before it
+    # moves a weight, Paddle's optimiser reads the loss scaler's flag.
+    flag = [(["1"], 1)] if level == "O1" else []
+    known = [([], 1), *flag, (["4", "28"], 1)]
+    assert reads(counted, "train 1") == flag
+    for step in range(2, 7):
+        assert reads(counted, f"train {step}") == known
+        assert reads(counted, f"after train {step - 1}") == []
+    assert reads(counted, "eval 1") == [([], 1), (["4", "28"], 1)]
+
+
+def test_a_line_that_is_printed_has_the_figures_of_its_step(trained, train_once):
+    every, *_ = trained("off")  # a line a step
+    seldom, *_ = train_once("waits_off", "--device", "standin", "--log-freq", 10, "--amp", "off")
+
+    def last(printed):
+        return re.findall(r"^step 6/6 - (.*) - \d+m?s/step$", printed, re.M)
+
+    assert last(every) == last(seldom) != []
+
+
+def test_recomputing_on_a_device_gives_the_losses_that_keeping_does(train, trained):
+    """In float16, where the backward pass is outside of auto_cast."""
+    words = ["--device", "standin", "--amp", "O1", "--recompute"]
+    np.testing.assert_array_equal(losses(train(*words)[0]), losses(trained("O1")[0]))
+
+
+@pytest.mark.parametrize("mebibytes", [8, 120])  # less than the weights; than a step
+def test_full_memory_is_one_line_and_no_failed_download(mebibytes, on_device, phantoms, tmp_path):
+    folders = ["--data-dir", phantoms, "--save-dir", tmp_path / "save", "--log-dir", tmp_path]
+    start = [] if mebibytes == 8 else ["--pretrained", "none"]
+    words = [*folders, *SIZES, *start, "--batch-size", 4, "--device", "standin"]
+    result = on_device("train.py", *words, more={"STANDIN_MIB": str(mebibytes)})
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith("error: the device failed: CustomDevice error")
+    assert "if its memory is full, give a smaller --batch-size" in result.stderr
+    assert "Traceback" not in result.stderr and "download" not in result.stderr
+
+
+# Adam keeps the powers of its betas on the host: a kernel reads them without waiting.
+POWERS = """
+import sys
+from runtime import environment
+import paddle
+from training.checkpoints import restore_optimizer
+from weights.weight_files import save_state
+
+def places(optimizer):
+    return {t.name: t.place.is_cpu_place() for t in optimizer.state_dict().values()}
+
+def adam():
+    with paddle.utils.unique_name.guard():
+        network = paddle.nn.Linear(2, 3)
+        return network, paddle.optimizer.Adam(0.1, parameters=network.parameters())
+
+paddle.set_device("standin")
+network, optimizer = adam()
+network(paddle.ones([1, 2])).sum().backward()
+optimizer.step()
+save_state(optimizer.state_dict(), sys.argv[1])
+again, other = adam()
+restore_optimizer(other, again, sys.argv[1])
+print([name for name, is_on_host in places(other).items() if is_on_host])
+"""
+
+
+def test_what_adam_keeps_on_the_host_is_there_after_a_resume(on_device, tmp_path):
+    script = tmp_path / "powers.py"
+    script.write_text(POWERS)
+    result = on_device(script, tmp_path / "optimizer.pdopt")
+    names = [f"linear_0.{p}_0_beta{n}_pow_acc_0" for n in (1, 2) for p in ("w", "b")]
+    assert result.stdout == f"{names}\n", result.stderr
 
 
 def test_an_evaluated_batch_crosses_once_and_fetches_its_probabilities(evaluated_on_device):

@@ -9,7 +9,6 @@ import paddle
 
 from runtime.devices import is_first_rank, print_once
 from runtime.files import UserError, first_line
-from training.ranks import largest
 from training.recipe import float32_state
 from weights.weight_files import save_state
 
@@ -34,7 +33,8 @@ class Upkeep(paddle.callbacks.Callback):
 
     def on_train_batch_end(self, step, logs=None):
         self.run.step += 1
-        self.run.train_loss += float(np.ravel(logs["loss"])[0])
+        if self.run.step == len(self.sampler):  # the metrics are reset as an epoch ends
+            self.model.read_results(logs)
 
     def on_eval_end(self, logs=None):
         run = self.run
@@ -75,6 +75,11 @@ class Lines(paddle.callbacks.ProgBarLogger):
         super().on_epoch_begin(self.run.epoch, logs)
         self.train_step = self.run.step
 
+    def on_train_batch_end(self, step, logs=None):
+        if self.run.step % self.log_freq == 0:
+            self.model.read_results(logs)
+        super().on_train_batch_end(step, logs)
+
     def on_epoch_end(self, epoch, logs=None):
         if logs:  # none where a run goes on after the last step of an epoch
             super().on_epoch_end(epoch, logs)
@@ -114,60 +119,21 @@ class EpochLine(paddle.callbacks.Callback):
         print_once(f"epoch {row['epoch']}/{self.epochs}: {', '.join(parts)}")
 
 
-class FiniteLoss(paddle.callbacks.Callback):
-    """Stops training at the first loss that is not a number, before it reaches a checkpoint.
-
-    Args:
-        run: the `Run`.
-        save_dir: where the checkpoints are, for the message.
-    """
-
-    def __init__(self, run, save_dir):
-        super().__init__()
-        self.run, self.save_dir = run, save_dir
-
-    def on_train_batch_end(self, step, logs=None):
-        loss = float(np.ravel(logs["loss"])[0])
-        if largest(not math.isfinite(loss)):  # one rank's reaches all ranks' weights
-            got = "NaN or infinity on another rank" if math.isfinite(loss) else loss
-            raise UserError(
-                f"epoch {self.run.epoch + 1}, step {self.run.step}: "
-                f"want a finite loss, got {got}; "
-                f"lower --learning-rate (what {self.save_dir} holds is from before)"
-            )
-
-
 class SkippedSteps(paddle.callbacks.Callback):
-    """Counts the steps that the loss scaler of float16 training left out, and tells each epoch.
+    """Tells each epoch how many steps the loss scaler of float16 training left out.
 
     A step is left out when a gradient overflows; a few, until the scale has settled, are normal.
 
     Args:
-        run: the `Run`.
+        run: the `Run`, whose `skipped` the `Trainer` counts.
     """
 
     def __init__(self, run):
         super().__init__()
         self.run = run
 
-    def on_train_begin(self, logs=None):
-        self.before = self._state(self.model._scaler)
-
-    @staticmethod
-    def _state(scaler):
-        state = scaler.state_dict()
-        return int(state["incr_count"]), float(np.ravel(state["scale"])[0])
-
-    def on_train_batch_end(self, step, logs=None):
-        now = self._state(self.model._scaler)
-        # After a good step the count of good steps grows, or starts anew at a larger scale.
-        if now[0] <= self.before[0] and now[1] <= self.before[1]:
-            self.run.skipped += 1
-        self.before = now
-
     def on_epoch_end(self, epoch, logs=None):
-        if is_first_rank():
-            print(f"the loss scaler skipped {self.run.skipped} of {self.run.step} steps")
+        print_once(f"the loss scaler skipped {self.run.skipped} of {self.run.step} steps")
 
 
 class BestModel(paddle.callbacks.Callback):
@@ -229,7 +195,7 @@ class Scalars(paddle.callbacks.Callback):
     Args:
         run: the `Run`.
         folder: for the event files; `visualdl --logdir` shows them.
-        log_freq: steps between training scalars.
+        log_freq: steps between training scalars, as for `Lines`, which comes before.
 
     Raises:
         UserError: visualdl is not installed.

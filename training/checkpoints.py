@@ -10,6 +10,8 @@ import time
 
 import numpy as np
 import paddle
+from paddle.base.layer_helper import LayerHelper
+from paddle.utils import unique_name
 
 from runtime.devices import is_first_rank
 from runtime.files import UserError, write_whole
@@ -83,22 +85,20 @@ class Checkpoints(paddle.callbacks.Callback):
         self.run, self.network, self.optimizer, self.metric = run, network, optimizer, metric
         self.folder, self.save_steps, self.keep = folder, save_steps, keep
         self.asked_to_stop, self._asked_at, self._launcher = 0, None, None
-        self._restored = {}  # the optimiser's state, until its first step
 
-    def restore(self, path):
-        """Set optimiser, metric and run to the state of a checkpoint.
+    def restore(self, path, scaler=None):
+        """Set optimiser, metric, run and loss scaler to the state of a checkpoint.
 
         The network's weights are loaded before: half precision may have changed it since.
 
-        Returns:
-            The loss scaler's state, or None.
+        Args:
+            path: of the checkpoint.
+            scaler: the loss scaler, or None.
 
         Raises:
             UserError: a file of it is missing, broken, or of another network.
         """
-        name = os.path.join(path, "optimizer.pdopt")
-        self._restored = _optimizer_state(name, read_pickle(name), self.network)
-        self.optimizer.set_state_dict(self._restored)
+        restore_optimizer(self.optimizer, self.network, os.path.join(path, "optimizer.pdopt"))
         name = os.path.join(path, "run.pdstate")
         try:
             state = read_pickle(name)
@@ -106,13 +106,14 @@ class Checkpoints(paddle.callbacks.Callback):
             vars(self.run).update({key: state["run"][key] for key in vars(Run())})
             if "statistics" in state:  # of several ranks
                 set_statistics(self.network, state["statistics"][paddle.distributed.get_rank()])
-            self._write_history()  # killed after its last checkpoint, a run may lack a line
-            return state["scaler"]
+            if scaler and state["scaler"]:
+                scaler.load_state_dict(state["scaler"])
         except (KeyError, TypeError, AttributeError, IndexError, ValueError):
             raise UserError(
-                f"{name}: want the state of a run, got something else; "
+                f"{name}: this is not the state of a run; "
                 f"remove {path} to go on from the checkpoint before it"
             ) from None
+        self._write_history()  # killed after its last checkpoint, a run may lack a line
 
     def save(self):
         """Write a checkpoint and remove those that are no longer wanted.
@@ -146,13 +147,12 @@ class Checkpoints(paddle.callbacks.Callback):
         shutil.rmtree(partial, ignore_errors=True)
         try:
             save_state(weights, os.path.join(partial, "weights.pdparams"))
-            # Before its first step Paddle 2.6's optimiser does not show the moments it was given.
-            state = {**self._restored, **self.optimizer.state_dict()}
+            state = dict(self.optimizer.state_dict())
             if "master_weights" in state:  # tensors in a dict in a dict become tuples in the file
                 masters = state["master_weights"].items()
                 state["master_weights"] = {name: tensor.numpy() for name, tensor in masters}
             save_state(state, os.path.join(partial, "optimizer.pdopt"))
-            scaler = getattr(self.model, "_scaler", None)
+            scaler = self.model.scaler
             state = {
                 "run": vars(run),
                 "metric": self.metric.state_dict(),
@@ -189,9 +189,9 @@ class Checkpoints(paddle.callbacks.Callback):
             signal.signal(number, signal.SIG_DFL)
 
     def on_train_batch_end(self, step, logs=None):
-        self._restored = {}
         asked = self._asked()
         if asked or (self.save_steps and self.run.step % self.save_steps == 0):
+            self.model.read_results()  # stops at a loss that is not finite
             self.save()
         self._leave(asked)
 
@@ -239,28 +239,59 @@ class Checkpoints(paddle.callbacks.Callback):
             raise SystemExit(128 + asked)
 
 
-def _optimizer_state(path, state, network):
-    """Check what a file holds of Adam; return it as its `set_state_dict` takes it.
+def restore_optimizer(optimizer, network, path):
+    """Set an optimiser, of any kind, to the state in a file.
 
-    Weights in half precision have a float32 twin, the master weight, and the moments are its.
+    Args:
+        optimizer: a `paddle.optimizer.Optimizer` that has done no step yet.
+        network: the layer whose parameters it moves.
+        path: optimizer.pdopt of a checkpoint.
+
+    Raises:
+        UserError: a tensor is missing or does not fit.
     """
-    state = state if isinstance(state, dict) else {}
-    masters = state.get("master_weights")
+    file = read_pickle(path)
+    file = file if isinstance(file, dict) else {}
+    masters = file.get("master_weights")
     masters = masters if isinstance(masters, dict) else {}
-    tensors = {}
-    for parameter in filter(lambda p: p.trainable, network.parameters()):
-        name, wanted = parameter.name, []
-        if parameter.dtype != paddle.float32:
-            name = f"{name}_fp32_master_0"
-            wanted.append(masters.get(parameter.name))
-        wanted.append(state.get(f"{name}_moment1_0"))
-        for array in wanted:
-            if list(np.shape(array)) != list(parameter.shape):
-                raise UserError(
-                    f"{path}: want Adam's moments of {parameter.name}, got none that fit; "
-                    f"remove {os.path.dirname(path)} to go on from the checkpoint before it"
-                )
-        if name != parameter.name:
-            tensors[parameter.name] = paddle.to_tensor(wanted[0], "float32")
-            tensors[parameter.name].name = name  # the moments are found by it
-    return {**state, "master_weights": tensors} if tensors else state
+    own = _own_state(optimizer, network)
+    tensors = {("master weight of ", name): t for name, t in own.pop("master_weights", {}).items()}
+    tensors |= {("", name): t for name, t in own.items() if isinstance(t, paddle.Tensor)}
+    for (kind, name), tensor in tensors.items():
+        array = (masters if kind else file).get(name)
+        if array is None or list(np.shape(array)) != list(tensor.shape):
+            found = "none" if array is None else f"one of shape {list(np.shape(array))}"
+            raise UserError(
+                f"{path}: {type(optimizer).__name__} needs a {kind or 'tensor '}{name} of shape "
+                f"{list(tensor.shape)}, there is {found}; go on with the optimiser of that run, or "
+                f"remove {os.path.dirname(path)} to go on from the checkpoint before it"
+            )
+        _set(tensor, np.asarray(array, np.float32))
+    schedule = optimizer._learning_rate
+    if isinstance(schedule, paddle.optimizer.lr.LRScheduler):
+        try:
+            schedule.set_state_dict(file.get("LR_Scheduler", {}))
+        except (AttributeError, RuntimeError, TypeError):
+            raise UserError(
+                f"{path}: no state of a {type(schedule).__name__} in it; go on with the schedule "
+                "of that run"
+            ) from None
+
+
+def _own_state(optimizer, network):
+    """Return an optimiser's state dict, whose tensors it otherwise makes in its first step."""
+    if getattr(optimizer, "helper", None) is None:  # as Paddle 2.6 needs it
+        optimizer.helper = LayerHelper(type(optimizer).__name__)
+    parameters = [parameter for parameter in network.parameters() if parameter.trainable]
+    block = paddle.static.default_main_program().global_block()
+    with unique_name.guard():  # the names that they have in a process of its own
+        optimizer._create_accumulators(block, parameters)
+    return dict(optimizer.state_dict())
+
+
+def _set(tensor, array):
+    """Set a tensor where it is: Adam keeps the powers of its betas on the host, set_value moves."""
+    is_on_host = tensor.place.is_cpu_place()
+    tensor.set_value(array)
+    if is_on_host and not tensor.place.is_cpu_place():
+        tensor.get_tensor().set(array, paddle.CPUPlace())

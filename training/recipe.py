@@ -31,9 +31,9 @@ def make_optimizer(network, rate, schedule="step", decay_epochs=(), factor=0.1):
 
 
 def half_precision(network, optimizer, level, dtype):
-    """Return network and optimiser as --amp wants them, and paddle.Model's amp_configs.
+    """Return network and optimiser as --amp wants them, and a `LossScaler`, or None.
 
-    `paddle.Model` brings the loss scaler that float16 needs; bfloat16 has the range to do without.
+    float16 needs one; bfloat16 has the range to do without.
 
     Args:
         network: a `CheXNet`.
@@ -51,16 +51,27 @@ def half_precision(network, optimizer, level, dtype):
             dtype=dtype,
             excluded_layers=[network.densenet121.out],
         )
-    return AutoCast(network, dtype, level), optimizer, "O1" if dtype == "float16" else None
+    return AutoCast(network, dtype, level), optimizer, LossScaler() if dtype == "float16" else None
 
 
 class LossScaler(paddle.amp.GradScaler):
     """Paddle's loss scaler, which with NumPy 2.4 and later fails at the first overflow.
 
     It prints the scale by float() of a tensor of shape [1], which NumPy no longer converts.
+
+    Attributes:
+        skipped: whether the last step was left out, as a gradient overflowed.
     """
 
+    skipped = False
+
     def _update(self):
+        # Paddle 2.6 spells it so. The optimiser has read it from the device by now.
+        found = "_cache_found_inf" if hasattr(self, "_cache_found_inf") else "_cache_founf_inf"
+        self.skipped = bool(getattr(self, found))
+        if not self.skipped:
+            super()._update()
+            return
         self._scale = self._scale.reshape([])
         super()._update()
         self._scale = self._scale.reshape([1])

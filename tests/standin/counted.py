@@ -19,6 +19,8 @@ from runtime import environment  # noqa: F401  (before Paddle)
 # isort: split
 import paddle
 
+from training.trainer import Trainer
+
 READS = "numpy", "item", "tolist", "__array__", "__float__", "__int__", "__bool__", "__index__"
 READS += "cpu", "_copy_to"
 
@@ -32,9 +34,9 @@ class Reads:
     def wrap(self):
         for name in READS:
             setattr(paddle.Tensor, name, self._noting(name, getattr(paddle.Tensor, name)))
-        for kind in ("train", "eval"):
+        for model, kind in ((Trainer, "train"), (paddle.Model, "eval")):
             name = f"{kind}_batch"
-            setattr(paddle.Model, name, self._during(kind, getattr(paddle.Model, name)))
+            setattr(model, name, self._during(kind, getattr(model, name)))
 
     def _noting(self, name, method):
         def noted(tensor, *args, **options):

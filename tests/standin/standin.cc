@@ -20,7 +20,12 @@
 namespace {
 
 constexpr size_t kDevices = 2;           // to see that --device standin:1 is not standin:0
-constexpr size_t kMemory = 16ull << 30;  // of each; taken only as it is touched
+
+// Bytes of each: of a card with STANDIN_MIB of memory. They are taken only as they are touched.
+size_t memory() {
+  const char* mebibytes = getenv("STANDIN_MIB");
+  return mebibytes ? strtoull(mebibytes, nullptr, 10) << 20 : 16ull << 30;
+}
 
 enum Kind { kH2D, kD2H, kD2D, kKinds };
 // By kind and by thread: 0 for the main thread, where kernels run, 1 for others: the loader's.
@@ -93,7 +98,7 @@ C_Status p2p(const C_Device to, const C_Device from, void* dst, const void* src,
 C_Status allocate(const C_Device device, void** address, size_t size) {
   size_t pages = (size + 4095) / 4096 * 4096;
   std::lock_guard<std::mutex> lock(blocks_mutex);
-  if (used[device->id] + pages > kMemory) return C_FAILED;
+  if (used[device->id] + pages > memory()) return C_FAILED;
   void* block = mmap(nullptr, pages, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (block == MAP_FAILED) return C_FAILED;
@@ -121,8 +126,8 @@ C_Status device_set(const C_Device device, void* address, unsigned char value, s
 }
 
 C_Status memory_stats(const C_Device device, size_t* total, size_t* free_memory) {
-  *total = kMemory;
-  *free_memory = kMemory - used[device->id];
+  *total = memory();
+  *free_memory = memory() - used[device->id];
   return C_SUCCESS;
 }
 
