@@ -18,7 +18,7 @@ REQUIREMENTS := $(shell nvidia-smi >/dev/null 2>&1 && echo requirements.txt || e
 .PHONY: demo reproduce check test test-paddle26 test-paddle26-gpu bench rehearse picture rules clean
 .DELETE_ON_ERROR:
 
-$(VENV)/installed: $(REQUIREMENTS)
+$(VENV)/installed: $(REQUIREMENTS) requirements-base.txt
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet -r $(REQUIREMENTS)
 	touch $@
@@ -60,19 +60,19 @@ test: rules
 PYLIBJPEG_OF_NUMPY_1 = pylibjpeg==2.0.1 pylibjpeg-openjpeg==2.3.0
 test-paddle26:
 	test -x .venv26/bin/python || $(PYTHON) -m venv .venv26
-	grep -v '^pylibjpeg' requirements-dev.txt > .venv26/requirements.txt
+	grep -hv '^pylibjpeg\|^numpy\|^#' requirements-base.txt requirements-dev.txt > .venv26/requirements.txt
 	.venv26/bin/python -m pip install --quiet --retries 1 setuptools paddlepaddle==2.6.2 'numpy<2' \
-	    $$(grep -hE '^(jinja2|matplotlib|pillow|safetensors|scikit-learn|scipy|tqdm)' requirements-cpu.txt) -r .venv26/requirements.txt $(PYLIBJPEG_OF_NUMPY_1)
+	    -r .venv26/requirements.txt $(PYLIBJPEG_OF_NUMPY_1)
 	.venv26/bin/python -m pytest -q -n 3 --dist worksteal tests
 
 # That wheel itself, on a machine without a GPU: what a user with a broken driver has. None of its
 # GPU kernels runs. 600 MB.
 test-paddle26-gpu:
 	test -x .venv26gpu/bin/python || $(PYTHON) -m venv .venv26gpu
-	grep -v '^pylibjpeg' requirements-dev.txt > .venv26gpu/requirements.txt
+	grep -hv '^pylibjpeg\|^numpy\|^#' requirements-base.txt requirements-dev.txt > .venv26gpu/requirements.txt
 	.venv26gpu/bin/python -m pip install --quiet --retries 1 setuptools paddlepaddle-gpu==2.6.2 'numpy<2' \
-	    $$(grep -hE '^(jinja2|matplotlib|pillow|safetensors|scikit-learn|scipy|tqdm)' requirements-cpu.txt) -r .venv26gpu/requirements.txt $(PYLIBJPEG_OF_NUMPY_1)
-	CUDA_VISIBLE_DEVICES= .venv26gpu/bin/python -m pytest -q -n 3 --dist worksteal tests
+	    -r .venv26gpu/requirements.txt $(PYLIBJPEG_OF_NUMPY_1)
+	.venv26gpu/bin/python -m pytest -q -n 3 --dist worksteal tests
 
 # Side by side with PyTorch and the earlier port, on the films of ../shared/sample: about half an hour.
 # The table of a card alone: python benchmarks/device.py

@@ -99,9 +99,18 @@ class _NormRelu:
         # The precision is the parts' own: the backward pass is outside of auto_cast.
         with paddle.no_grad(), paddle.amp.auto_cast(enable=False):
             self.x = paddle.concat(self.parts, axis=1) if joined else self.parts[0].detach()
-            unused = paddle.zeros_like(norm._mean), paddle.zeros_like(norm._variance)
+            statistics = norm._mean, norm._variance
+            is_frozen = not norm.training or norm._use_global_stats
+            if not is_frozen:  # they have moved on by this batch: it moves others, which go
+                statistics = [paddle.zeros_like(each) for each in statistics]
             y = functional.batch_norm(
-                self.x, *unused, norm.weight, norm.bias, True, norm._momentum, norm._epsilon
+                self.x,
+                *statistics,
+                weight=norm.weight,
+                bias=norm.bias,
+                training=not is_frozen,
+                momentum=norm._momentum,
+                epsilon=norm._epsilon,
             )
             self.y = functional.relu(y)
 

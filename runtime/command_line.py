@@ -83,7 +83,8 @@ class ArgumentParser(argparse.ArgumentParser):
                 2,
                 f"error: {self.prog}: the package {package} is not installed in {sys.prefix}; "
                 "run `source .venv/bin/activate` if `make` has made .venv, or "
-                "`pip install -r requirements-cpu.txt` (requirements.txt with a GPU)\n",
+                "`pip install -r requirements-cpu.txt` (requirements.txt with a GPU, "
+                "requirements-base.txt where Paddle is there)\n",
             )
 
     def parse_known_args(self, args=None, namespace=None):

@@ -151,7 +151,7 @@ def _gpu_remedy(name):
     if not name.startswith("gpu"):
         return ""
     if paddle.is_compiled_with_cuda():
-        return "; this Paddle is built for CUDA: does nvidia-smi show a card? (docs/gpus.md)"
+        return "; this Paddle is built for CUDA: does nvidia-smi show the card? (docs/gpus.md)"
     return "; this Paddle is built for the CPU: install paddlepaddle-gpu (docs/gpus.md)"
 
 

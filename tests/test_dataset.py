@@ -295,3 +295,30 @@ def test_the_cache_is_not_counted_as_memory_of_those_who_write_or_read_it(tmp_pa
     writing, reading = map(int, result.stdout.split()[-2:])
     # 1,600 films of 64 KiB are 100 MiB: what a memory map adds to either.
     assert writing < 50 and reading < 50
+
+
+class Turned(RandomCropFlip):
+    """The worked example of CONTRIBUTING.md: a rotation before the crop, from a fourth number."""
+
+    draws = 4
+
+    def __call__(self, film, draws):
+        turned = Image.fromarray(film[0]).rotate(14 * draws[3] - 7, Image.Resampling.BILINEAR)
+        return super().__call__(np.asarray(turned)[np.newaxis], draws)
+
+
+def test_a_transform_gets_as_many_numbers_as_it_says(phantoms):
+    train_list = str(phantoms / "labels" / "train_list.txt")
+    dataset = ChestXray14(phantoms, train_list, Turned(64), 72)
+    film, _ = dataset[3]
+    assert film.shape == (1, 64, 64) and film.dtype == np.uint8
+    np.testing.assert_array_equal(dataset[3][0], film)  # the same each time
+    dataset.epoch = 1
+    assert (dataset[3][0] != film).any()
+    seen = []
+    for transform in (CenterCrop(64), lambda film, draws: film, Turned(64), RandomCropFlip(64)):
+        dataset = ChestXray14(phantoms, train_list, transform, 72)
+        dataset.transform = lambda film, draws: seen.append(draws) or film
+        dataset[3]
+    assert [len(draws) for draws in seen] == [0, 0, 4, 3]
+    assert all(((draws >= 0) & (draws < 1)).all() for draws in seen)

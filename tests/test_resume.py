@@ -21,14 +21,17 @@ OPTIONS = ["--resize", 72, "--crop-size", 64, "--pretrained", "none", "--batch-s
 OPTIONS += ["--epochs", 2, "--decay-epochs", 1, "--log-freq", 1, "--save-steps", 2]
 
 
-def command(phantoms, save, *words):
+MOMENTUM = "tests/helpers/train_with_momentum.py"
+
+
+def command(phantoms, save, *words, script="train.py"):
     folders = ["--data-dir", phantoms, "--save-dir", save, "--log-dir", save.parent / "logs"]
-    return list(map(str, [sys.executable, ROOT / "train.py", *folders, *OPTIONS, *words]))
+    return list(map(str, [sys.executable, ROOT / script, *folders, *OPTIONS, *words]))
 
 
-def begin(phantoms, save, *words):
+def begin(phantoms, save, *words, script="train.py"):
     return subprocess.Popen(
-        command(phantoms, save, *words),
+        command(phantoms, save, *words, script=script),
         start_new_session=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -101,6 +104,27 @@ def test_a_run_killed_again_and_again_ends_as_if_nothing_had_been(
     assert last.returncode == 0, last.stderr
     assert kills == KILLS
     same_run(save, uninterrupted)
+
+
+def test_another_optimiser_is_killed_and_goes_on_too_and_adam_does_not_take_it_over(
+    phantoms, fails, tmp_path
+):
+    whole, save = tmp_path / "whole" / "save", tmp_path / "killed" / "save"
+    words = command(phantoms, whole, script=MOMENTUM)
+    subprocess.run(words, check=True, capture_output=True)
+    process = begin(phantoms, save, script=MOMENTUM)
+    for line in process.stdout:
+        if line.startswith("step 3/6"):
+            break
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    words = command(phantoms, save, "--resume", script=MOMENTUM)
+    printed = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    assert f"going on from {save}/epoch_1_step_" in printed
+    same_run(save, whole)
+    error = fails("train.py", *command(phantoms, save, "--resume", "--epochs", 3)[2:])
+    assert "optimizer.pdopt: Adam needs a tensor conv2d_0.w_0_moment1_0 of shape" in error
+    assert "there is none; go on with the optimiser of that run, or remove" in error
 
 
 @pytest.mark.parametrize(

@@ -21,16 +21,19 @@ SIDE = 64  # pixels; a film takes (64 / 224)^2 of one of 224 pixels, to the byte
 @pytest.fixture
 def paddle_kernels(monkeypatch):
     """Paddle's own operators, as on a card; on a CPU oneDNN computes otherwise."""
-    monkeypatch.setattr(densenet, "can_run", lambda images: False)
+    monkeypatch.setattr(densenet, "can_run", lambda network, images: False)
 
 
-def step(recomputes, films):
+def step(recomputes, films, freezes=False):
     """Return loss, gradients and statistics of a step from the same start, and two sizes: bytes
     that the forward pass kept, and the most that were taken."""
     paddle.seed(7)
     network = CheXNet()
     network.recomputes = recomputes
     network.train()
+    if freezes:  # some norms, in both ways that Paddle knows
+        network.densenet121.dense_block_func_list[1].eval()
+        network.densenet121.batch_norm._use_global_stats = True
     rng = np.random.default_rng(0)
     pixels = paddle.to_tensor(rng.integers(0, 256, (films, 1, SIDE, SIDE), np.uint8))
     labels = paddle.to_tensor((rng.random((films, 14)) < 0.2).astype(np.float32))
@@ -52,21 +55,29 @@ def steps(paddle_kernels):
     return {recomputes: [step(recomputes, films) for films in (2, 6)] for recomputes in (0, 1)}
 
 
+def same_step(one, other):
+    """Two of `step` with the same loss, gradients and statistics, which have moved on once."""
+    assert other[0] == pytest.approx(one[0], rel=1e-6)
+    for part in (1, 2):
+        assert one[part].keys() == other[part].keys()
+        for name, expected in one[part].items():
+            scale = np.abs(expected).max() + 1e-12
+            np.testing.assert_allclose(other[part][name] / scale, expected / scale, atol=1e-5)
+
+
 def test_recomputing_gives_the_same_gradients_in_a_third_of_the_memory(steps):
-    (plain, plain_more), (again, again_more) = steps[0], steps[1]
-    for one, other in ((plain, again), (plain_more, again_more)):
-        assert other[0] == pytest.approx(one[0], rel=1e-6)
-        for part in (1, 2):  # the statistics have moved on once
-            assert one[part].keys() == other[part].keys()
-            for name, expected in one[part].items():
-                scale = np.abs(expected).max() + 1e-12
-                np.testing.assert_allclose(other[part][name] / scale, expected / scale, atol=1e-5)
+    for one, other in zip(*steps.values(), strict=True):
+        same_step(one, other)
     pixels = (SIDE / 224) ** 2
     kept, peak = ((more[n] - few[n]) / 4 for n, (few, more) in ((3, steps[0]), (4, steps[1])))
     print(f"a film of 224 pixels: {kept / pixels / 2**20:.1f}, {peak / pixels / 2**20:.1f} MiB")
     assert kept == pytest.approx(FILM * pixels, rel=0.01)
     assert 0.9 < peak / (FILM_RECOMPUTED * pixels) < 1.02  # of few films gradients are the peak
     assert peak < 0.5 * kept
+
+
+def test_frozen_batch_norms_are_recomputed_with_the_statistics_that_they_keep(paddle_kernels):
+    same_step(step(False, 2, freezes=True), step(True, 2, freezes=True))
 
 
 def test_a_network_that_does_not_train_recomputes_nothing(paddle_kernels):
