@@ -1,15 +1,20 @@
 """Paddle's DenseNet-121 on a CPU, computed by oneDNN: the same parameters and statistics."""
 
 import paddle
+from paddle import nn
 
 from kernels import onednn
 from kernels.layers import Convolve, DenseBlock, Halve, NormRelu, Stem
 
 
 def can_run(network, images):
-    """Tell whether `features` takes these images: float32, on a CPU, in dygraph.
+    """Tell whether `features` computes these images, and the gradients that may be asked for.
 
-    Batch norms with stored statistics, frozen or in evaluation, have no gradients here.
+    They are float32, on a CPU, in dygraph, and all batch norms are in the network's mode. Of
+    gradients the kernels know those of training: of all parameters and of no pixels.
+
+    Args:
+        network, images: as for `features`.
     """
     if not (
         paddle.in_dynamic_mode()
@@ -18,10 +23,16 @@ def can_run(network, images):
         and onednn.library() is not None
     ):
         return False
-    norms = [each for each in network.sublayers() if isinstance(each, paddle.nn.BatchNorm)]
+    layers = network.sublayers()
+    norms = [layer for layer in layers if isinstance(layer, nn.BatchNorm)]
     if any(norm._use_global_stats or norm.training != network.training for norm in norms):
         return False
-    return network.training or not paddle.is_grad_enabled()
+    convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2D)]
+    parameters = [layer.weight for layer in (*convolutions, *norms)] + [norm.bias for norm in norms]
+    learnt = [not parameter.stop_gradient for parameter in parameters]
+    if not paddle.is_grad_enabled() or (images.stop_gradient and not any(learnt)):
+        return True
+    return network.training and images.stop_gradient and all(learnt)
 
 
 def features(network, images):

@@ -1,7 +1,6 @@
 """oneDNN as Paddle's wheel brings it, through its C interface: primitives on Paddle's CPU tensors.
 
-Constants and calls are those of oneDNN 3 (https://uxlfoundation.github.io/oneDNN/). Handles that
-are cached here live as long as the process.
+Constants and calls are those of oneDNN 3 (https://uxlfoundation.github.io/oneDNN/).
 """
 
 import ctypes
@@ -99,7 +98,25 @@ def _stream():
     return _made("dnnl_stream_create", engine(), IN_ORDER)
 
 
-@functools.cache
+class Handle:
+    """An object of oneDNN's, destroyed with this one; functions of the library take it as it is.
+
+    Args:
+        kind: what it is, as in the name of the function that destroys it.
+        name: the function that makes it.
+        arguments: of that function, after the place for the handle.
+    """
+
+    def __init__(self, kind, name, *arguments):
+        self._destroy = getattr(library(), f"dnnl_{kind}_destroy")
+        self._as_parameter_ = ctypes.c_void_p()  # ctypes asks for this name
+        _call(name, ctypes.byref(self._as_parameter_), *arguments)
+
+    def __del__(self):
+        self._destroy(self._as_parameter_)
+
+
+@functools.lru_cache(maxsize=4096)
 def layout(shape, tag):
     """Return the descriptor of a float32 array: its shape, and its order in memory.
 
@@ -109,10 +126,11 @@ def layout(shape, tag):
             "abcd" for rows of rows.
     """
     if tag == "any":
-        return _made("dnnl_memory_desc_create_with_tag", len(shape), Dims(*shape), FLOAT32, ANY)
-    tag = f"aBcd{block()}b" if tag == "blocked" else tag
-    name = "dnnl_memory_desc_create_with_string_tag"
-    return _made(name, len(shape), Dims(*shape), FLOAT32, tag.encode())
+        name, tag = "dnnl_memory_desc_create_with_tag", ANY
+    else:
+        name = "dnnl_memory_desc_create_with_string_tag"
+        tag = (f"aBcd{block()}b" if tag == "blocked" else tag).encode()
+    return Handle("memory_desc", name, len(shape), Dims(*shape), FLOAT32, tag)
 
 
 class Primitive:
@@ -126,15 +144,18 @@ class Primitive:
 
     def __init__(self, kind, *arguments, layouts=None):
         name = f"dnnl_{kind}_primitive_desc_create"
-        self.description = _made(name, *([] if kind == "reorder" else [engine()]), *arguments, None)
-        self._primitive = _made("dnnl_primitive_create", self.description)
+        where = [] if kind == "reorder" else [engine()]
+        self.description = Handle("primitive_desc", name, *where, *arguments, None)
+        self._primitive = Handle("primitive", "dnnl_primitive_create", self.description)
         self._layouts = dict(layouts or {})
 
     def layout(self, number):
         """Return the layout that an argument has to have."""
         if number not in self._layouts:
             asked = library().dnnl_primitive_desc_query_md(self.description, _QUERIES[number], 0)
-            self._layouts[number] = ctypes.c_void_p(asked)
+            # A copy: `_reorder` may keep it for longer than this primitive lives.
+            clone = "dnnl_memory_desc_clone"
+            self._layouts[number] = Handle("memory_desc", clone, ctypes.c_void_p(asked))
         return self._layouts[number]
 
     def size(self, number):
@@ -164,15 +185,14 @@ class Primitive:
 
 @functools.lru_cache(maxsize=2048)
 def _reorder(source, target):
-    """Return the primitive that copies an array from one layout (a handle's value) to another."""
-    source, target = ctypes.c_void_p(source), ctypes.c_void_p(target)
+    """Return the primitive that copies an array from one layout to another."""
     arguments = (source, engine(), target, engine())
     return Primitive("reorder", *arguments, layouts={SOURCE: source, TARGET: target})
 
 
 def copy(source, have, target, wanted):
     """Copy an array from one layout to another; both are tensors or addresses."""
-    _reorder(have.value, wanted.value)({SOURCE: source, TARGET: target})
+    _reorder(have, wanted)({SOURCE: source, TARGET: target})
 
 
 @functools.lru_cache(maxsize=512)

@@ -66,7 +66,8 @@ def test_probabilities_are_ten_crop_s(network, films):
     with paddle.no_grad():
         expected = TenCrop(network, 64)(films).numpy()
         probs, maps = TenCropMaps(network, 64)(films)
-    np.testing.assert_allclose(probs.numpy(), expected, atol=1e-7)
+    # All crops at once or one at a time: sums may be taken in another order.
+    np.testing.assert_allclose(probs.numpy(), expected, atol=1e-6)
     assert maps.shape == [2, 14, 72, 72]
 
 
@@ -133,7 +134,7 @@ def test_maps_kept_in_evaluation_are_those_of_a_second_look(network, films):
         probs = TenCrop(network, 64)(films).numpy()
         maps = TenCropMaps(network, 64)(films)[1].numpy()
         found = [keeping(films[n : n + 1]).numpy() for n in range(2)]  # two batches
-    np.testing.assert_allclose(np.concatenate(found), probs, atol=1e-7)
+    np.testing.assert_allclose(np.concatenate(found), probs, atol=1e-6)  # batches of 1 and 2
     for kept, expected in zip(keeping.kept, maps, strict=True):
         assert kept.shape == (10, 14, 2, 2)
         crop_maps = [paddle.to_tensor(each[np.newaxis]) for each in kept]

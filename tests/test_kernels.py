@@ -238,20 +238,65 @@ def test_a_step_has_the_same_bits_each_time(films):
 
 
 def test_other_numbers_are_for_paddle_s_own():
-    network = paddle.vision.models.densenet121()
+    network = CheXNet().densenet121
+    network.train()
     assert densenet.can_run(network, paddle.zeros([1, 3, 64, 64]))
-    assert not densenet.can_run(network, paddle.zeros([1, 3, 64, 64], "float64"))
-
-
-def test_stored_statistics_have_gradients_by_paddle_s_own():
-    network, images = paddle.vision.models.densenet121(), paddle.zeros([1, 3, 64, 64])
-    network.batch_norm._use_global_stats = True  # frozen
-    assert not densenet.can_run(network, images)
-    network.batch_norm._use_global_stats = False
     network.eval()
-    assert not densenet.can_run(network, images)
     with paddle.no_grad():
-        assert densenet.can_run(network, images)
+        assert densenet.can_run(network, paddle.zeros([1, 3, 64, 64]))
+        assert not densenet.can_run(network, paddle.zeros([1, 3, 64, 64], "float64"))
+    for parameter in network.parameters():  # frozen: no gradient is asked for
+        parameter.stop_gradient = True
+    assert densenet.can_run(network, paddle.zeros([1, 3, 64, 64]))
+
+
+def in_evaluation(network, images):
+    network.eval()
+
+
+def with_fixed_statistics(network, images):
+    for layer in network.sublayers():
+        if isinstance(layer, paddle.nn.BatchNorm):
+            layer.eval()
+
+
+def with_stored_statistics(network, images):
+    network.densenet121.batch_norm._use_global_stats = True
+
+
+def with_a_frozen_block(network, images):
+    for parameter in network.densenet121.dense_block_func_list[0].parameters():
+        parameter.stop_gradient = True
+
+
+def with_gradients_of_pixels(network, images):
+    images.stop_gradient = False
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        in_evaluation,
+        with_fixed_statistics,
+        with_stored_statistics,
+        with_a_frozen_block,
+        with_gradients_of_pixels,
+    ],
+)
+def test_gradients_that_the_kernels_do_not_know_are_paddle_s(prepare):
+    """The kernels have those of training: of all parameters, by the batch's statistics."""
+    paddle.seed(2)
+    network, images = CheXNet(), paddle.randn([2, 3, 32, 32])
+    network.train()
+    prepare(network, images)
+    backbone = network.densenet121
+    sources = [backbone.out[0].weight, backbone.conv1_func._conv.weight]
+    sources += [] if images.stop_gradient else [images]
+    found, expected = (
+        paddle.grad(forward(images).sum(), sources) for forward in (network, backbone)
+    )
+    for one, other in zip(found, expected, strict=True):
+        close(one.numpy(), other.numpy())
 
 
 GROWTH_CODE = """
@@ -284,6 +329,30 @@ def test_memory_does_not_grow():
     )
     assert result.returncode == 0, result.stderr
     assert float(result.stdout.split()[-1]) < 8  # MiB in eight steps of 25 MiB of activations
+
+
+SHAPES_CODE = """
+from kernels.primitives import Convolution
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096 / 2**20
+
+for n in range(4000):
+    Convolution((1, 64, 8 + n % 50, 8 + n // 50), (32, 64, 3, 3), 1, 1)._forward
+    if n == 2000:
+        before = resident()
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_primitives_that_nobody_keeps_are_freed():
+    result = subprocess.run(
+        [sys.executable, "-c", SHAPES_CODE], cwd=ROOT, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    assert float(result.stdout.split()[-1]) < 40  # MiB for 2,000 shapes; 139 where they stay
 
 
 @pytest.mark.parametrize(
