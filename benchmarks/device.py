@@ -39,7 +39,7 @@ def parse_args():
     parser.add_argument("--batch-size", type=positive_int, help="default: 128, or 16 on a CPU")
     parser.add_argument("--steps", type=positive_int, help="default: 100, or 6 on a CPU")
     command_line.add_size_arguments(parser, 256, 224)
-    parser.add_argument("--row", nargs=3, metavar=("LOOP", "PRECISION", "DATA"), help="this alone")
+    parser.add_argument("--row", nargs=3, metavar=("LOOP", "PRECISION", "DATA"), help="only this")
     args = parser.parse_args()
     if args.steps and args.steps <= WARMING_UP:
         parser.error(f"--steps: want more than the {WARMING_UP} that do not count")
@@ -124,10 +124,12 @@ def measure(args):
     from films.label_lists import CLASS_NAMES
     from inference.engine import choose_engine
     from metrics import AUROC
-    from model import CheXNet, LogLoss, TenCrop
+    from model import CheXNet, TenCrop
     from runtime.devices import set_device
     from runtime.precision import check_precision
+    from training.checkpoints import Run
     from training.recipe import half_precision, make_optimizer
+    from training.trainer import Trainer
 
     class Clock(paddle.callbacks.Callback):
         films, waited = 0, 0.0
@@ -137,7 +139,9 @@ def measure(args):
                 self.waited += time.perf_counter() - self.last
 
         def on_train_batch_end(self, step, logs=None):
-            # The loss, or the probabilities, have been fetched: the device has done its work.
+            if is_training and step in (WARMING_UP - 1, args.steps - 1):
+                self.model.read_results()  # else a step's are read in the next one
+            # Results have been fetched: the device has done its work.
             self.last = time.perf_counter()
             if step == WARMING_UP - 1:
                 self.start = self.last
@@ -153,20 +157,19 @@ def measure(args):
     films = ChestXray14(folder, os.path.join(folder, "list.txt"), crop, args.resize)
     workers = command_line.default_workers()
     loader = FilmLoader(films, batch_size=args.batch_size, num_workers=workers)
-    inputs = [paddle.static.InputSpec([None, None, None, None], "uint8", "films")]
-    labels = [paddle.static.InputSpec([None, len(CLASS_NAMES)], "float32", "labels")]
     network, clock = CheXNet(), Clock()
     if is_training:
         if precision != "off":
             check_precision(f"--amp {precision}", "float16")
         adam, _ = make_optimizer(network, 0.001)
-        network, adam, amp_configs = half_precision(network, adam, precision, "float16")
-        model = paddle.Model(network, inputs, labels)
-        model.prepare(adam, LogLoss(), AUROC(CLASS_NAMES), amp_configs)
-        model.fit(loader, verbose=0, callbacks=[clock])
+        network, adam, scaler = half_precision(network, adam, precision, "float16")
+        trainer = Trainer(network, Run(), folder, adam, scaler)
+        trainer.fit(loader, verbose=0, callbacks=[clock])
     else:
         network.eval()
         layer, precision, _ = choose_engine(network, args.crop_size, precision)
+        inputs = [paddle.static.InputSpec([None, None, None, None], "uint8", "films")]
+        labels = [paddle.static.InputSpec([None, len(CLASS_NAMES)], "float32", "labels")]
         model = paddle.Model(TenCrop(layer, args.crop_size), inputs, labels)
         model.prepare(metrics=AUROC(CLASS_NAMES))
         with paddle.no_grad():

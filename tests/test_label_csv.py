@@ -387,7 +387,7 @@ def test_training_says_what_is_wrong_with_its_lists(forked, fails, phantoms, tmp
     words = [*folders, "--pretrained", "none", "--resize", 72, "--crop-size", 64, "--epochs", 1]
     words += ["--batch-size", 2, "--num-workers", 0, "--val-list", tmp_path / "unknown.csv"]
     error = fails("train.py", *words, "--train-list", tmp_path / "unknown.csv")
-    assert "unknown.csv: want labels to learn from, got none; fill them in" in error
+    assert "unknown.csv: no known label in it to learn from; fill them in" in error
     result = forked("train.py", *words, "--train-list", tmp_path / "some.csv")
     assert result.returncode == 0, result.stderr
     assert f"2 films are of patients in {tmp_path / 'some.csv'}, {names[0]} first" in result.stderr

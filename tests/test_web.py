@@ -603,7 +603,7 @@ def test_what_cannot_be_exported_is_one_line(
     for content in ({}, {"weights": "x"}):
         other.write_text(json.dumps(content))
         assert "does not say whose they are" in fails("export.py", *web, "--metrics", other)
-    other.write_text(json.dumps(metrics | {"auroc_mean_95_percent": [None, None]}))
+    other.write_text(json.dumps(metrics | {"auroc_mean_95_percent": ["low", 1]}))
     assert "not a metrics.json of eval.py" in fails("export.py", *web, "--metrics", other)
     error = fails("export.py", *web, env={**os.environ, "PATH": str(tmp_path)})
     assert "npm, which fetches ONNX Runtime, is not installed; install Node.js" in error
