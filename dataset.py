@@ -8,7 +8,7 @@ from films.film_cache import FilmCache
 from films.film_notes import FilmNotes
 from films.film_paths import find_films
 from films.film_pixels import AS_STORED, read_film, read_film_with_facts
-from films.label_lists import CLASS_NAMES, read_label_list, read_labels
+from films.label_lists import CLASS_NAMES, LabelList, read_label_list, read_labels
 
 __all__ = [
     "CLASS_NAMES",
@@ -56,7 +56,7 @@ class ChestXray14(paddle.io.Dataset):
 
     Args:
         image_dir: the data folder (see `find_films`).
-        label_list: path of the list (see `read_labels`).
+        label_list: path of the list (see `read_labels`), or a `LabelList`.
         transform: called with a film, uint8 `[1, H, W]`, and as many numbers drawn from [0, 1) as
             its `draws` says; returns the film to give. None: the whole film, which `TenCrop` takes.
         resize: length of the short side of a film, pixels.
@@ -76,7 +76,8 @@ class ChestXray14(paddle.io.Dataset):
         self, image_dir, label_list, transform=None, resize=256, seed=0, reading=AS_STORED
     ):
         super().__init__()
-        self.listed = read_labels(label_list)
+        is_read = isinstance(label_list, LabelList)
+        self.listed = label_list if is_read else read_labels(label_list)
         self.names, self.labels, _ = self.listed
         self.paths = find_films(image_dir, self.names)
         self.transform = transform

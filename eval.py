@@ -62,7 +62,31 @@ def parse_args():
         help="compare two predictions.csv of the same films, class by class; given twice: the "
         "mean of the first's files with the mean of the second's",
     )
+    tested = parser.add_argument_group("tested films")
+    tested.add_argument(
+        "--leave-out-seen",
+        action="store_true",
+        help="leave out films of patients in the lists that the network was trained with",
+    )
+    tested.add_argument(
+        "--keep-going",
+        action="store_true",
+        help="read all films first; leave out those that cannot be read, list them in failed.csv "
+        "and end with status 1",
+    )
     further = parser.add_argument_group("further figures")
+    further.add_argument(
+        "--union",
+        action="append",
+        default=[],
+        metavar="NAME=FINDING,FINDING",
+        help='findings that also count as one, as "Nodule or mass=Nodule,Mass"; may be repeated',
+    )
+    further.add_argument(
+        "--other-labels",
+        metavar="LIST",
+        help="another list's labels of the same films: AUROCs by them too, and the differences",
+    )
     further.add_argument("--no-intervals", action="store_true", help="leave 95%% intervals out")
     # Intervals were by bootstrap once: scripts still say how many resamples, and 0 for none.
     further.add_argument(
@@ -124,6 +148,10 @@ def parse_args():
     if args.compare and (args.predictions or args.thresholds_from or args.reference_from):
         parser.error("--compare stands alone: leave out --predictions and --...-from")
     args.no_intervals = args.no_intervals or args.bootstrap == 0
+    if args.compare and (args.union or args.other_labels):
+        parser.error("--compare knows the 14 findings only: leave out --union and --other-labels")
+    if args.keep_going and (args.predictions or args.compare):
+        parser.error("--keep-going is for films: leave it out with saved predictions")
     if args.boxes and (args.predictions or args.compare):
         parser.error("--boxes needs a network for the heat maps: give only --weights")
     if args.reference_from and args.thresholds_from:
@@ -148,33 +176,45 @@ from evaluation.eval_folder import (
     check_folder,
     describe_data,
     source_of,
+    weights_of,
     write_metrics,
 )
 from evaluation.figures import (
     measure,
     measure_calibration,
     measure_difference,
+    measure_other_labels,
     measure_subgroups,
     measure_thresholds,
+    measure_unions,
     participant_flow,
 )
 from evaluation.heat_maps import BoxedFilms, MapSource, draw_examples, too_coarse
 from evaluation.network_run import predict
 from evaluation.operating_points import reference_values
-from evaluation.predictions_csv import mean_predictions
+from evaluation.predictions_csv import film_names, mean_predictions
 from evaluation.printed_tables import (
     show_aurocs,
     show_calibration,
     show_difference,
     show_localization,
+    show_other_labels,
     show_subgroups,
     show_thresholds,
+    show_unions,
 )
 from evaluation.reports import write_model_card, write_report
+from evaluation.tested_films import (
+    choose_tested,
+    labels_of_films,
+    parse_union,
+    union_labels,
+    union_probs,
+)
 from evaluation.thresholds import choose_thresholds, read_validation
 from evaluation.written_figures import for_json
 from films.film_pixels import Reading
-from films.label_lists import CLASS_NAMES, LabelList, read_labels
+from films.label_lists import CLASS_NAMES, LabelList
 from inference.activation_maps import KeepingTenCrop
 from inference.engine import choose_engine
 from model import CheXNet, TenCrop, load_weights
@@ -190,16 +230,21 @@ class Beside(NamedTuple):
 
     Attributes:
         data: what is known of the films, for metrics.json.
+        unions: list of `Union`, and the labels of the tested films, `[N, U]`.
+        other_labels: another list's, of the tested films, a `LabelList`.
         validation: the films that thresholds were chosen on, a `LabelList`.
-        thresholds: `[14]`.
+        thresholds: `[14]`, and of the unions `[U]`.
         reference: what operating_points.json will hold.
         groups: dict of dicts of indices of films, by sex, age and view.
         boxed: a `BoxedFilms`.
     """
 
     data: dict
+    unions: tuple
+    other_labels: LabelList | None = None
     validation: LabelList | None = None
     thresholds: np.ndarray | None = None
+    union_thresholds: np.ndarray | None = None
     reference: dict | None = None
     groups: dict | None = None
     boxed: BoxedFilms | None = None
@@ -209,15 +254,17 @@ def main(args):
     fill_in_defaults(args)
     if args.output_dir:
         check_folder(args.output_dir, args.predictions)
+    is_saved = args.predictions or args.compare
+    if not is_saved:
+        # Of several processes (paddle.distributed.launch) each takes its share, and one prints.
+        args.device = set_device(args.device)
+        args.resize, args.crop_size = choose_sizes(args.weights, args.resize, args.crop_size)
+    listed, left_out = choose_films(args)
     if args.compare:
-        compare(args.compare, args.test_list, args.output_dir)
+        compare(args.compare, args.test_list, listed, args.output_dir)
         return
-    films = maps = None
-    if args.predictions:
-        listed = read_labels(args.test_list)
-    else:
-        films = open_films(args)
-        listed = films.listed
+    films = None if is_saved else open_films(args, listed)
+    maps = None
     beside = read_beside(args, listed)  # what is wrong is found now, not after hours of work
     if args.predictions:
         probs, source = (
@@ -229,8 +276,9 @@ def main(args):
     if not is_first_rank():
         return
     if args.output_dir:
-        begin_results(args.output_dir, listed.names, probs, beside.reference)
+        begin_results(args.output_dir, listed.names, probs, beside.reference, left_out.failed)
     figures = measure_all(args, listed, probs, beside, maps)
+    figures["flow"] |= left_out.flow
     if args.output_dir:
         figures |= {"test_list": file_facts(args.test_list), "data": beside.data}
         figures |= {**source, "versions": versions()}
@@ -238,10 +286,12 @@ def main(args):
         write_model_card(args.output_dir, figures)
         if args.no_report:
             print(f"wrote {args.output_dir}/metrics.json", file=sys.stderr)
-            return
-        examples, why_none = choose_pictures(maps, films, probs, beside.boxed, args.crop_size)
-        write_report(args.output_dir, figures, listed, probs, examples, why_none)
-        print(f"wrote {args.output_dir}: open {args.output_dir}/report.html", file=sys.stderr)
+        else:
+            examples, why_none = choose_pictures(maps, films, probs, beside.boxed, args.crop_size)
+            write_report(args.output_dir, figures, listed, probs, examples, why_none)
+            print(f"wrote {args.output_dir}: open {args.output_dir}/report.html", file=sys.stderr)
+    if left_out.failed:
+        sys.exit(1)
 
 
 def fill_in_defaults(args):
@@ -254,14 +304,29 @@ def fill_in_defaults(args):
         args.data_entry = default if os.path.exists(default) else None
 
 
-def open_films(args):
-    """Set the device, and return the films of the test list in the sizes that the weights take."""
-    # Of several processes (paddle.distributed.launch) each takes its share, and one prints.
-    args.device = set_device(args.device)
-    args.resize, args.crop_size = choose_sizes(args.weights, args.resize, args.crop_size)
+def choose_films(args):
+    """Return the films that are tested, a `LabelList`, and what was left out: a `LeftOut`."""
+    paths = args.predictions or [path for side in args.compare or () for path in side]
+    weights = weights_of(paths) if paths else [args.weights]
+    folders = [os.path.dirname(args.test_list), os.path.join(args.data_dir, "labels")]
+    listed, left_out = choose_tested(args.test_list, folders, weights, args.leave_out_seen)
+    if args.predictions:
+        left_out.count_further(film_names(args.predictions[0]), listed)
+    if args.keep_going:
+        reading = Reading(args.window, args.any_modality)
+        listed = left_out.drop_unreadable(
+            listed, args.data_dir, args.resize, reading, args.num_workers
+        )
+    for line in left_out.lines():
+        print_once(line, file=sys.stderr)
+    return listed, left_out
+
+
+def open_films(args, listed):
+    """Return the tested films in the sizes that the weights take."""
     return ChestXray14(
         args.data_dir,
-        args.test_list,
+        listed,
         transform=None if args.crops == 10 else CenterCrop(args.crop_size),
         resize=args.resize,
         reading=Reading(args.window, args.any_modality),
@@ -273,7 +338,11 @@ def read_beside(args, listed):
     # Saved predictions need no films: the data folder may be another's.
     list_dir = os.path.dirname(args.test_list)
     labels_dir = list_dir if args.predictions else os.path.join(args.data_dir, "labels")
-    beside = Beside(describe_data(args.test_list, listed.names, labels_dir))
+    unions = [parse_union(text) for text in args.union]
+    labels = union_labels(unions, args.test_list, listed)
+    beside = Beside(describe_data(args.test_list, listed.names, labels_dir), (unions, labels))
+    if args.other_labels:
+        beside = beside._replace(other_labels=labels_of_films(args.other_labels, listed.names))
     if args.thresholds_from:
         beside = learn_from_validation(args, listed, beside)
     if args.data_entry:
@@ -292,7 +361,13 @@ def learn_from_validation(args, listed, beside):
     validation, probs = read_validation(args.thresholds_from, *lists)
     _, labels, patients = validation
     thresholds = choose_thresholds(labels, probs, args.threshold_rule)
-    beside = beside._replace(validation=validation, thresholds=thresholds)
+    unions, _ = beside.unions
+    of_unions = union_labels(unions, args.thresholds_list, validation), union_probs(unions, probs)
+    beside = beside._replace(
+        validation=validation,
+        thresholds=thresholds,
+        union_thresholds=choose_thresholds(*of_unions, args.threshold_rule),
+    )
     if not args.reference_from:
         return beside
     values = reference_values(labels, probs, patients, thresholds, args.calibration)
@@ -346,6 +421,7 @@ def measure_all(args, listed, probs, beside, maps):
             **measure_thresholds(*measured, thresholds, with_intervals),
         }
         show_thresholds(figures["thresholds"])
+    figures |= measure_further(args, listed, probs, beside)
     if beside.reference:
         found = measure_calibration(listed.labels, probs, beside.reference)
         figures["calibration"] = {"from": file_facts(args.reference_from), **found}
@@ -363,6 +439,31 @@ def measure_all(args, listed, probs, beside, maps):
     return figures
 
 
+def measure_further(args, listed, probs, beside):
+    """Measure and print what is no class of its own: unions, and the same films' other labels."""
+    figures, (unions, labels) = {}, beside.unions
+    merged, with_intervals = union_probs(unions, probs), not args.no_intervals
+    if unions:
+        measured = labels, merged, listed.patients, beside.union_thresholds
+        figures["unions"] = measure_unions(unions, *measured, with_intervals)
+        show_unions(figures["unions"])
+    if beside.other_labels is not None:
+        others = [
+            beside.other_labels.labels,
+            union_labels(unions, args.other_labels, beside.other_labels),
+        ]
+        found = measure_other_labels(
+            np.hstack([listed.labels, labels]),
+            np.hstack(others),
+            np.hstack([probs, merged]),
+            listed.patients,
+            [*CLASS_NAMES, *(union.name for union in unions)],
+        )
+        figures["other_labels"] = {"list": file_facts(args.other_labels), "by_finding": found}
+        show_other_labels(figures["other_labels"])
+    return figures
+
+
 def choose_pictures(maps, films, probs, boxed, crop_size):
     """Return the examples that the page shows, and why there are none."""
     if maps is None:
@@ -371,15 +472,16 @@ def choose_pictures(maps, films, probs, boxed, crop_size):
     return ([] if why_none else draw_examples(maps, films, probs, boxed)), why_none
 
 
-def compare(sides, test_list, output_dir=None):
+def compare(sides, test_list, listed, output_dir=None):
     """Print how two networks differ on the same films, class by class.
 
     Args:
         sides: two lists of predictions.csv, the networks of either side.
         test_list: path of the films' list.
+        listed: the films of it that are tested, a `LabelList`.
         output_dir: where comparison.json goes, or None.
     """
-    names, labels, patients = read_labels(test_list)
+    names, labels, patients = listed
     a, b = (mean_predictions(paths, names) for paths in sides)
     figures = measure_difference(labels, a, b, patients)
     show_difference(figures, *sides)

@@ -8,7 +8,7 @@ import glob
 import os
 import tempfile
 
-from evaluation.predictions_csv import write_predictions
+from evaluation.predictions_csv import write_failed, write_predictions
 from evaluation.written_figures import for_json
 from public_data.folder_check import OFFICIAL, names_digest
 from public_data.sources import LABELS
@@ -86,7 +86,14 @@ def source_of(predictions):
     }
 
 
-def begin_results(folder, names, probs, reference=None):
+def weights_of(predictions):
+    """Return the paths of the weights that predictions are from, as far as that is known."""
+    known = source_of(predictions)
+    members = known["predictions"].get("mean_of", [known])
+    return [member["weights"]["path"] for member in members if "weights" in member]
+
+
+def begin_results(folder, names, probs, reference=None, failed=()):
     """Write predictions.csv, and remove what was computed from those before.
 
     Args:
@@ -94,12 +101,15 @@ def begin_results(folder, names, probs, reference=None):
         names: of N films.
         probs: float32 `[N, 14]`.
         reference: what operating_points.json is to hold, or None: no such file.
+        failed: dict from films that could not be read to why; empty: no failed.csv.
     """
     derived = ("metrics.json", "operating_points.json", "model_card.md", "report.html")
-    for pattern in (*derived, "figures/*.png", "figures/*.svg"):
+    for pattern in (*derived, "failed.csv", "figures/*.png", "figures/*.svg"):
         for path in glob.glob(os.path.join(glob.escape(folder), pattern)):
             os.remove(path)
     write_predictions(os.path.join(folder, "predictions.csv"), names, probs)
+    if failed:
+        write_failed(os.path.join(folder, "failed.csv"), failed)
     if reference:
         write_json(os.path.join(folder, "operating_points.json"), reference)
 

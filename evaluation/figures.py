@@ -31,6 +31,7 @@ from evaluation.thresholds import (
     GROUP_RATES,
     LEAST_POSITIVES,
     MISSED,
+    RATES,
     rate_intervals,
     rates,
     rates_by_group,
@@ -90,6 +91,74 @@ def measure_thresholds(labels, probs, patients, thresholds, with_intervals=True)
         bounds = rate_intervals(labels, probs, patients, thresholds)
         figures |= {f"{rate}_95_percent": of_rate for rate, of_rate in bounds.items()}
     return figures
+
+
+def measure_unions(unions, labels, probs, patients, thresholds=None, with_intervals=True):
+    """Return the figures of unions of findings, as of a class: dict from name to dict.
+
+    Args:
+        unions: list of U `tested_films.Union`.
+        labels, probs: `[N, U]`, of the unions.
+        patients: `[N]`.
+        thresholds: `[U]`, or None: no rates.
+        with_intervals: as for `measure`.
+    """
+    found = measure(labels, probs, patients, with_intervals)
+    kept = ["auroc", "average_precision", "positives", "labelled", "positive_patients", "brier"]
+    if thresholds is not None:
+        found |= {"threshold": thresholds, **rates(labels, probs, thresholds)}
+        kept += ["threshold", *RATES]
+        if with_intervals:
+            bounds = rate_intervals(labels, probs, patients, thresholds)
+            found |= {f"{rate}_95_percent": of_rate for rate, of_rate in bounds.items()}
+    kept = [key for key in found if key.removesuffix("_95_percent") in kept]
+    return {
+        union.name: {
+            "findings": [CLASS_NAMES[c] for c in union.members],
+            **{key: found[key][u] for key in kept},
+        }
+        for u, union in enumerate(unions)
+    }
+
+
+def measure_other_labels(labels, others, probs, patients, names=CLASS_NAMES):
+    """Return how well the same probabilities agree with two sets of labels of the same films.
+
+    Args:
+        labels, others: `[N, C]`, 0, 1 or NaN. Each set counts where it is known.
+        probs: `[N, C]`.
+        patients: `[N]`.
+        names: of the C findings.
+
+    Returns:
+        dict: from each name to "auroc" by `labels` and "auroc_by_others", and "difference" of the
+        two, with intervals over the same patients; and how many films are "positive_in_both",
+        "positive_here_only", "positive_there_only" among those that both know.
+    """
+    estimates = [auroc_estimate(each, probs, patients) for each in (labels, others)]
+    difference = difference_estimate(*estimates)
+    bounds = [intervals(each) for each in estimates]
+    both_known = ~np.isnan(labels) & ~np.isnan(others)
+    kinds = {"both": (1, 1), "here_only": (1, 0), "there_only": (0, 1)}
+    counts = {
+        f"positive_in_{kind}" if kind == "both" else f"positive_{kind}": (
+            both_known & (labels == here) & (others == there)
+        ).sum(axis=0)
+        for kind, (here, there) in kinds.items()
+    }
+    columns = {
+        "auroc": estimates[0].value,
+        "auroc_95_percent": bounds[0],
+        "auroc_by_others": estimates[1].value,
+        "auroc_by_others_95_percent": bounds[1],
+        "difference": difference.value,
+        "difference_95_percent": difference_intervals(difference),
+        "labelled_by_both": both_known.sum(axis=0),
+        **counts,
+    }
+    return {
+        name: {key: values[c] for key, values in columns.items()} for c, name in enumerate(names)
+    }
 
 
 def measure_calibration(labels, probs, values):

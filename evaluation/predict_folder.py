@@ -7,7 +7,7 @@ import tempfile
 
 from evaluation.localization import MAP_LEVELS, boxes_at
 from evaluation.operating_points import Meaning
-from evaluation.predictions_csv import film_names, write_predictions
+from evaluation.predictions_csv import FAILED_COLUMNS, film_names, write_predictions
 from films.film_paths import FILM_EXTENSIONS
 from films.label_lists import CLASS_NAMES
 from inference.activation_maps import heat_map, resize_map
@@ -121,7 +121,7 @@ def write_tables(folder, probs, boxes, findings, failed):
     """
     write_predictions(os.path.join(folder, "predictions.csv"), probs.keys(), probs.values())
     tables = {"boxes.csv": (BOX_COLUMNS, boxes), "findings.csv": (FINDING_COLUMNS, findings)}
-    tables["failed.csv"] = (("Image Index", "error"), list(failed.items()))
+    tables["failed.csv"] = (FAILED_COLUMNS, list(failed.items()))
     for name, (columns, rows) in tables.items():
         if rows:
             with write_whole(os.path.join(folder, name), "w") as file:

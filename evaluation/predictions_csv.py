@@ -4,9 +4,11 @@ import csv
 
 import numpy as np
 
+from films.label_csv import note_once
 from films.label_lists import CLASS_NAMES
 from runtime.files import UserError, first_line, write_whole
 
+FAILED_COLUMNS = ("Image Index", "error")
 COLUMNS = ["Image Index", *(f"prob_{name}" for name in CLASS_NAMES)]
 
 
@@ -23,6 +25,14 @@ def write_predictions(path, names, probs):
         writer.writerow(COLUMNS)
         for name, row in zip(names, probs, strict=True):
             writer.writerow([name, *map(str, row)])
+
+
+def write_failed(path, failed):
+    """Write which films were left out: dict from name to what is wrong with it."""
+    with write_whole(path, "w") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(FAILED_COLUMNS)
+        writer.writerows(failed.items())
 
 
 def film_names(path):
@@ -46,7 +56,7 @@ def read_predictions(path, names, option="--test-list"):
         float32 `[N, 14]`.
 
     Raises:
-        UserError: the file is missing or broken, or its films are not these.
+        UserError: the file is missing or broken, or lacks one of the films. It may have more.
     """
     try:
         with open(path, newline="", encoding="utf-8") as file:
@@ -66,13 +76,14 @@ def read_predictions(path, names, option="--test-list"):
         raise UserError(
             f"{path}: want a predictions.csv of eval.py, got {first_line(error)}; make it again"
         ) from None
-    odd = sorted(set(names) ^ probs.keys())
-    if odd:
-        where = "the list" if odd[0] in probs else "the predictions"
+    missing = [name for name in names if name not in probs]
+    if missing:
         raise UserError(
-            f"{path}: want the films of {option}, got {len(odd)} in only one of the two: {odd[0]} "
-            f"is not in {where}; give the list that the predictions are for"
+            f"{path}: no prediction for {len(missing):,} of the {len(names):,} films of {option}, "
+            f"{missing[0]} first; give the list that the predictions are for"
         )
+    if more := len(probs) - len(names):
+        note_once(f"{path} has predictions of {more:,} further films, which count for nothing here")
     return np.stack([probs[name] for name in names])
 
 

@@ -36,7 +36,10 @@ def show_intervals(figures):
     say(of if with_intervals else "without intervals:")
     few = few_patients(figures["positive_patients"]) if with_intervals else []
     say(f"  {'':<20} {'AUROC':<28}{'average precision':<28}prevalence")
+    unknown = [name for c, name in enumerate(CLASS_NAMES) if not figures["labelled"][c]]
     for c, name in enumerate(CLASS_NAMES):
+        if name in unknown:
+            continue
         cells = [_cell(figures, key, c) for key in ("auroc", "average_precision")]
         positives, labelled = figures["positives"][c], figures["labelled"][c]
         prevalence = number_text(positives / labelled if labelled else None, ".4f")
@@ -45,6 +48,8 @@ def show_intervals(figures):
         say(f"  {marked:<20} {cells[0]:<28}{cells[1]:<28}{prevalence}{of}")
     cells = [_cell(figures, f"{key}_mean") for key in ("auroc", "average_precision")]
     say(f"  {'mean':<20} {cells[0]:<28}{cells[1]}")
+    if unknown:
+        say(f"  not known of any film: {', '.join(unknown)}")
     if few:
         say(f"  * {FEW_WORDS}")
 
@@ -141,6 +146,30 @@ def show_thresholds(figures):
     for c, name in enumerate(CLASS_NAMES):
         cells = "".join(f"  {_cell(figures, rate, c, '.3f'):<24}" for rate in RATES)
         say(f"  {name:<18} {figures['threshold'][c]:9.6f}{cells}")
+
+
+def show_unions(unions):
+    """Print AUROC and average precision of unions of findings."""
+    say("unions of findings, by the largest of their probabilities:")
+    for name, figures in unions.items():
+        cells = [_cell(figures, key) for key in ("auroc", "average_precision")]
+        counts = f"{figures['positives']} of {figures['labelled']} films"
+        say(f"  {name:<20} {cells[0]:<28}{cells[1]:<28}{counts}")
+
+
+def show_other_labels(figures):
+    """Print AUROCs by two sets of labels, and how far the labels agree."""
+    say(f"AUROC by the labels of the test list and by {figures['list']['path']}, same films:")
+    for name, found in figures["by_finding"].items():
+        if np.isnan(found["difference"]):
+            continue
+        cells = [_cell(found, key) for key in ("auroc", "auroc_by_others")]
+        counts = [found[f"positive_{kind}"] for kind in ("in_both", "here_only", "there_only")]
+        say(f"  {name:<20} {cells[0]:<28}{cells[1]:<28}{_cell(found, 'difference', form='+.4f')}")
+        say(
+            f"  {'':<20} positive in both {counts[0]}, here only {counts[1]}, there only "
+            f"{counts[2]}, of {found['labelled_by_both']} films"
+        )
 
 
 def show_calibration(figures):

@@ -15,9 +15,11 @@ import numpy as np
 import paddle
 
 from films.film_notes import FilmNotes
+from films.film_pixels import read_film_with_facts
 from runtime.devices import is_first_rank
 from runtime.environment import ranks_here
 from runtime.files import UserError
+from runtime.progress import progress_bar
 
 
 class EpochSampler(paddle.io.BatchSampler):
@@ -177,6 +179,31 @@ def in_order(pool, function, jobs, ahead):
             yield functools.partial(_result, waiting.popleft())
     while waiting:
         yield functools.partial(_result, waiting.popleft())
+
+
+def read_all(films, workers, reading):
+    """Read films in whole, and keep none.
+
+    Args:
+        films: dict from name to path.
+        workers: number of processes.
+        reading: how values of more than 8 bits are read.
+
+    Returns:
+        dict from name to what is wrong with those that cannot be read, and the `FilmNotes` of the
+        others.
+    """
+    read = functools.partial(read_film_with_facts, reading=reading)
+    failed, notes = {}, FilmNotes()
+    with film_pool(workers) as pool, progress_bar(total=len(films), unit="film") as bar:
+        results = in_order(pool, read, films.values(), 64)
+        for name, result in zip(films, results, strict=True):
+            try:
+                notes.add(name, *result())
+            except (UserError, OSError) as error:
+                failed[name] = str(error)
+            bar.update()
+    return failed, notes
 
 
 def _result(future):

@@ -55,6 +55,16 @@ def read_label_table(path, text, classes):
     return names, _written_once(path, patients) if PATIENT in header else None, labels
 
 
+def read_finding(path, text, finding):
+    """Return one column of such a table: dict from film to 0, 1 or NaN; empty without it."""
+    rows = csv_rows(path, io.StringIO(text), "correct the row")
+    _, header = next(rows)
+    if finding not in header:
+        return {}
+    cells = ((where, dict(zip(header, row, strict=True))) for where, row in rows)
+    return {row[FILM]: _label(where, finding, row[finding]) for where, row in cells}
+
+
 def as_number(patient):
     """Return a patient as a number where it is one: "100" of "100.0" and "00000100", else as it is.
 

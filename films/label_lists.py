@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from films.label_csv import FILM, PATIENT, as_number, note_once, read_label_table
+from films.label_csv import FILM, PATIENT, as_number, note_once, read_finding, read_label_table
 from runtime.files import UserError
 
 # The order of the flags in the label lists and of the network's outputs.
@@ -63,9 +63,38 @@ def read_labels(path):
     Raises:
         UserError: naming the file and the line that is not as it should be.
     """
+    text = _read_text(path)
+    if _is_table(text):
+        names, patients, labels = read_label_table(path, text, CLASS_NAMES)
+        labels = np.array(labels, np.float32)
+        labels = labels if np.isnan(labels).any() else labels.astype(np.uint8)
+        return LabelList(names, labels, patients or _patients_by_name(path, names))
+    names, labels = _read_flags(path, text.splitlines())
+    return LabelList(names, labels, [patient(name) for name in names])
+
+
+def read_column(path, finding):
+    """Read a finding that is none of the classes from a label list (see `read_labels`).
+
+    Args:
+        path: of the list.
+        finding: one of `label_csv.OTHER_FINDINGS`.
+
+    Returns:
+        dict from film to 0, 1 or NaN; empty where the list has no such column.
+    """
+    text = _read_text(path)
+    return read_finding(path, text, finding) if _is_table(text) else {}
+
+
+def _is_table(text):
+    return FILM in text.partition("\n")[0]
+
+
+def _read_text(path):
     try:
         with open(path, encoding="utf-8-sig") as file:
-            text = file.read()
+            return file.read()
     except FileNotFoundError:
         raise UserError(
             f"{path}: want a label list, got no such file; fetch the lists with prepare_data.py "
@@ -76,13 +105,6 @@ def read_labels(path):
             f"{path}: want a text file, got bytes that are not UTF-8 at {error.start}; "
             "give a label list"
         ) from None
-    if FILM in text.partition("\n")[0]:
-        names, patients, labels = read_label_table(path, text, CLASS_NAMES)
-        labels = np.array(labels, np.float32)
-        labels = labels if np.isnan(labels).any() else labels.astype(np.uint8)
-        return LabelList(names, labels, patients or _patients_by_name(path, names))
-    names, labels = _read_flags(path, text.splitlines())
-    return LabelList(names, labels, [patient(name) for name in names])
 
 
 def _read_flags(path, lines):

@@ -1,22 +1,19 @@
 """Comparing a data folder with what is known of ChestX-ray14."""
 
-import functools
 import hashlib
 import json
 import os
 
 import numpy as np
 
-from films.film_loader import film_pool, in_order
-from films.film_notes import FilmNotes
+from films.film_loader import read_all
 from films.film_paths import is_film, list_films, locate_films
-from films.film_pixels import AS_STORED, read_film_with_facts
+from films.film_pixels import AS_STORED
 from films.label_lists import CLASS_NAMES, films_shared, read_labels
 from public_data.demographics import demographics, demographics_rows
 from public_data.nih_tables import entry_of, read_data_entry
 from public_data.sources import LABELS, REFERENCE
-from runtime.files import UserError, sha256
-from runtime.progress import progress_bar
+from runtime.files import sha256
 
 # SHA-256 of the sorted names of NIH's own split, with newlines between.
 OFFICIAL = {
@@ -85,8 +82,8 @@ def check(data_dir, paths, workers, reading=AS_STORED):
                     f"{len(shared)} films of {file_of[one]} are of patients in {file_of[other]} "
                     f"who are written differently there, {shared[0]} first"
                 )
-    broken, notes = _read_all(there, workers, reading)
-    problems += broken
+    broken, notes = read_all(there, workers, reading)
+    problems += broken.values()
     # About one film in a hundred is doubted of any good data set.
     is_problem = notes.depth() or len(notes.doubts) > DOUBTED * notes.count
     (problems if is_problem else remarks).extend(notes.lines())
@@ -103,21 +100,6 @@ def check(data_dir, paths, workers, reading=AS_STORED):
         "remarks": remarks,
         "problems": problems,
     }
-
-
-def _read_all(films, workers, reading):
-    """Return an error text for each film that cannot be read, and the `FilmNotes` of the others."""
-    read = functools.partial(read_film_with_facts, reading=reading)
-    problems, notes = [], FilmNotes()
-    with film_pool(workers) as pool, progress_bar(total=len(films), unit="film") as bar:
-        results = in_order(pool, read, films.values(), 64)
-        for name, result in zip(films, results, strict=True):
-            try:
-                notes.add(name, *result())
-            except (UserError, OSError) as error:
-                problems.append(str(error))
-            bar.update()
-    return problems, notes
 
 
 def _split(read, lists):

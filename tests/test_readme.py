@@ -128,3 +128,23 @@ def test_every_file_command_and_target_that_a_page_names_is_there(page):
             assert (ROOT / path).exists() or path in files, f"{path} in {code!r}"
         for target in re.findall(r"(?:^|&& |`)make ([a-z][\w-]*)", code, re.M):
             assert target in targets, target
+
+
+def test_the_figures_by_radiologists_are_those_of_their_file():
+    found = json.loads((ROOT / "logs" / "2026-11-28_adjudicated" / "metrics.json").read_text())
+    assert (found["images"], found["patients"]) == (935, 353)
+    text = (ROOT / "docs" / "evaluation.md").read_text()
+    for name in ("Pneumothorax", "Nodule or mass"):
+        of = found["other_labels"]["by_finding"][name]
+        both, ours, theirs = (
+            of[f"positive_{kind}"] for kind in ("in_both", "here_only", "there_only")
+        )
+        cells = [
+            f"{of[key]:{form}} ({low:{form}} to {high:{form}})"
+            for key, form in (("auroc", ".3f"), ("auroc_by_others", ".3f"), ("difference", "+.3f"))
+            for low, high in [of[f"{key}_95_percent"]]
+        ]
+        (row,) = [line for line in text.splitlines() if line.startswith(f"| {name} (")]
+        assert row.endswith(f"| {' | '.join(cells)} |")
+        counts = (both + ours, 935, both + theirs, both)
+        assert re.findall(r"\d+", row.split("|")[1]) == [str(number) for number in counts]

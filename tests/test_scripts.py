@@ -292,7 +292,7 @@ def test_two_networks_are_compared(forked, phantoms, two_networks, tmp_path):
     [
         ("prob_Hernia", "prob_Ulcer", "the columns"),
         ("0.", "1.", "without 14 probabilities"),
-        ("0000", "9999", "in only one of the two"),
+        ("0000", "9999", "no prediction for 12 of the 12 films of --test-list"),
     ],
 )
 def test_predictions_that_are_not(fails, phantoms, evaluated, tmp_path, old, new, message):
