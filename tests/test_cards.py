@@ -231,7 +231,7 @@ def test_who_is_on_the_films_of_a_list(tmp_path, capsys):
 
 
 def test_the_figures_of_the_model_card_are_those_of_its_files():
-    folder = ROOT / "logs" / "2026-11-24_1444_films"
+    folder = ROOT / "logs" / "2026-11-28_1444_films_224"
     ours, difference, config = (
         json.loads((folder / name).read_text())
         for name in ("test_metrics.json", "test_comparison.json", "config.json")
