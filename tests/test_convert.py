@@ -1,4 +1,7 @@
+import argparse
+import collections
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -318,6 +321,33 @@ def test_a_whole_module_is_refused_with_the_way_out(fails, tmp_path, torch_net):
     error = fails("convert_torch_weights.py", tmp_path / "w.pth", tmp_path / "w.pdparams")
     assert "DenseNet121, which was not run" in error
     assert "weights_only=False)` and `torch.save(model.state_dict()" in error
+
+
+class Settings:
+    """Of a class of one's own."""
+
+    def __init__(self):
+        self.rate = 0.1
+
+
+def test_what_lies_beside_the_tensors_does_not_matter(forked, tmp_path, torch_net, plain):
+    beside = {
+        "best_auroc": np.float64(0.84),
+        "history": np.linspace(0, 1, 5),
+        "args": argparse.Namespace(lr=1e-3, data=pathlib.Path("/data")),
+        "counts": collections.defaultdict(list, a=[1]),
+        "settings": Settings(),
+        "seen": {1, 2},
+        "epoch": 7,
+    }
+    for legacy in (False, True):
+        state = collections.defaultdict(int, torch_net.state_dict())
+        checkpoint = {"state_dict": state, **beside}
+        path = tmp_path / "w.pth"
+        torch.save(checkpoint, path, _use_new_zipfile_serialization=not legacy)
+        result = forked("convert_torch_weights.py", path, tmp_path / "w.pdparams")
+        assert result.returncode == 0, result.stderr
+        assert sha256(tmp_path / "w.pdparams") == sha256(plain)
 
 
 class Owned:

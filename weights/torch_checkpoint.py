@@ -25,6 +25,12 @@ INSTALL_TORCH = "pip install torch --index-url https://download.pytorch.org/whl/
 STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model", "net")
 HEAD = ("classifier.0.weight", "classifier.0.bias")  # torchvision's names, for a Sequential
 PROBS = "probabilities"
+_NAME = re.compile(r"GLOBAL (\S+)")  # in torch's message on a name that it does not know
+# A pickle that names one of these wants to run something; what is harmless in them is let through.
+MODULES_THAT_RUN = ("builtins", "__builtin__", "os", "posix", "nt", "subprocess", "sys", "runpy")
+MODULES_THAT_RUN += ("importlib", "shutil", "socket", "ctypes", "code", "pty", "webbrowser")
+HARMLESS = ("set", "frozenset", "complex", "slice", "bytearray", "object", "range", "int")
+HARMLESS += ("float", "str", "list", "dict", "tuple", "bool", "bytes")
 
 
 class Checkpoint(NamedTuple):
@@ -72,6 +78,57 @@ def read_torch(path, crops, head=None):
     return Checkpoint(unpack(result.stdout[8 + size :]), proof, probs)
 
 
+class StandIn(dict):
+    """Takes the place of what is in a checkpoint beside tensors: nothing of it is made or run.
+
+    Options (`argparse.Namespace`), NumPy's numbers, paths, classes of one's own. What is a kind of
+    dict keeps its items.
+    """
+
+    def __init__(self, *words, **options):
+        super().__init__()
+
+    def __setstate__(self, state):
+        pass
+
+    def append(self, item):
+        pass
+
+    extend = append
+
+
+def _plain_dict(*factory):
+    return {}
+
+
+def _load_pickled(path):
+    """Return what torch.save wrote, with a `StandIn` for each object that torch does not know.
+
+    Raises:
+        pickle.UnpicklingError: a name in it is of `MODULES_THAT_RUN`, or the file is broken.
+    """
+    import torch
+
+    stand_ins = {"collections.defaultdict": _plain_dict}  # torch lets no kind of it be filled
+    while True:
+        try:
+            # A name more each time: torch tells the first that it does not know.
+            given = [(kind, name) for name, kind in stand_ins.items()]
+            with torch.serialization.safe_globals(given):
+                return torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            found = _NAME.search(str(error))
+            if not found or len(stand_ins) > 200:
+                raise
+            # Of what Python brings itself torch tells the bare name.
+            unknown = found[1] if "." in found[1] else f"builtins.{found[1]}"
+            module, _, name = unknown.rpartition(".")
+            runs = module.partition(".")[0] in MODULES_THAT_RUN and name not in HARMLESS
+            if runs or unknown in stand_ins:
+                raise
+            stand_ins[unknown] = type(name, (StandIn,), {"path": unknown})
+
+
 def load_torch(path):
     """Return a checkpoint's tensors, in this process: dict from name to tensor, floats float32."""
     try:
@@ -92,23 +149,23 @@ def load_torch(path):
 
             checkpoint = load_file(path)
         else:
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+            checkpoint = _load_pickled(path)
     except pickle.UnpicklingError as error:
-        name = re.search(r"GLOBAL (\S+)", str(error))
+        # The second: torch fills no object of another kind than dict.
+        name = _NAME.search(str(error)) or re.search(
+            r"Can only .* <class '\S+\.(\w+)'>", str(error)
+        )
         if name is None:
             raise _broken(path, error) from None
-        raise UserError(
-            f"{path}: want a state dict, got a pickle that calls {name[1]}, which was not run; "
-            "if it is a whole model and you trust where it is from, make a state dict of it: "
-            f"`model = torch.load({path!r}, map_location='cpu', weights_only=False)` and "
-            "`torch.save(model.state_dict(), 'state_dict.pth')`"
-        ) from None
+        raise _whole_model(path, name[1]) from None
     except Exception as error:  # a broken file can raise anything
         raise _broken(path, error) from None
 
     state = checkpoint
     if isinstance(checkpoint, dict):
         state = next((checkpoint[key] for key in STATE_DICT_KEYS if key in checkpoint), checkpoint)
+    if isinstance(state, StandIn) and not state:
+        raise _whole_model(path, state.path)
     if not isinstance(state, dict):
         raise UserError(
             f"{path}: want a state dict, got a {type(state).__name__}; "
@@ -144,6 +201,16 @@ def predict(tensors, given):
             return forward(state, torch.from_numpy(given["crops"])).numpy()
     except (AttributeError, RuntimeError, TypeError):  # a tensor is missing or does not fit
         return None
+
+
+def _whole_model(path, name):
+    return UserError(
+        f"{path}: want a state dict, got a pickle that calls {name}, which was not run; "
+        "if it is a whole model and you trust where it is from, make a state dict of it: "
+        f"`model = torch.load({path!r}, map_location='cpu', weights_only=False)` and "
+        "`torch.save(model.state_dict(), 'state_dict.pth')`, or if it is a dict "
+        "`torch.save(model['state_dict'], 'state_dict.pth')`"
+    )
 
 
 def _broken(path, error):

@@ -5,17 +5,22 @@ import re
 BLOCKS = (6, 12, 24, 16)  # dense layers in each dense block (Huang et al. 2017, table 1)
 
 # torch's name within `features` (or the head) -> Paddle's within `densenet121`. The reference
-# release has torchvision's old spelling, norm.1 for norm1.
+# release has torchvision's old spelling, norm.1 for norm1; MONAI has layers.norm1.
 _NORM_FIELDS = {
     "weight": "weight",
     "bias": "bias",
     "running_mean": "_mean",
     "running_var": "_variance",
 }
+# Heads of one linear layer: torchvision's, in a Sequential, behind a dropout, MONAI's, others'.
+_HEAD = re.compile(
+    r"(?:^|\.)(?:classifier(?:\.[01])?|class_layers\.out|fc(?:\.[01])?|head|last_linear)"
+    r"\.(weight|bias)$"
+)
 _NAME_RULES = [
     (r"features\.(?:conv|norm)0", lambda m: "conv1_func"),
     (
-        r"features\.denseblock(\d)\.denselayer(\d+)\.(?:conv|norm)\.?([12])",
+        r"features\.denseblock(\d)\.denselayer(\d+)\.(?:layers\.)?(?:conv|norm)\.?([12])",
         lambda m: f"db_conv_{int(m[1]) + 1}.conv{int(m[1]) + 1}_{m[2]}.bn_ac_func{m[3]}",
     ),
     (
@@ -29,14 +34,14 @@ def paddle_name(name):
     """Return Paddle's name for a tensor of torchvision's DenseNet-121, or None if it is not one.
 
     Args:
-        name: torch's, with any prefix before `features.` or `classifier.`.
+        name: torch's, or another's, with any prefix before `features.` or the head.
     """
-    found = re.search(r"(?:^|\.)((?:features|classifier)\..+)$", name)
+    if head := _HEAD.search(name):
+        return f"densenet121.out.0.{head[1]}"
+    found = re.search(r"(?:^|\.)(features\..+)$", name)
     if not found:
         return None
     module, _, field = found[1].rpartition(".")
-    if module in ("classifier", "classifier.0") and field in ("weight", "bias"):
-        return f"densenet121.out.0.{field}"
     if module == "features.norm5" and field in _NORM_FIELDS:
         return f"densenet121.batch_norm.{_NORM_FIELDS[field]}"
     for pattern, place in _NAME_RULES:

@@ -11,6 +11,12 @@ def old_spelling(name):
     return re.sub(r"(denselayer\d+\.(?:norm|conv))(\d)", r"\1.\2", name)
 
 
+def monai_spelling(name):
+    """As MONAI's DenseNet121 names its tensors (1.6)."""
+    name = re.sub(r"(denselayer\d+)\.(norm|conv)", r"\1.layers.\2", name)
+    return re.sub(r"classifier(\.0)?\.", "class_layers.out.", name)
+
+
 def channels_last(tensor):
     """The same values, as a network on a GPU often keeps them in memory."""
     return tensor.to(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
@@ -39,6 +45,8 @@ def rewritten(
     counters=True,
     parameters=False,
     layout=None,
+    head=None,
+    spelling=None,
 ):
     """A state dict as other projects keep it."""
     new = {}
@@ -53,6 +61,9 @@ def rewritten(
             tensor = torch.nn.Parameter(tensor)
         if plain_head:
             name = name.replace("classifier.0.", "classifier.")
+        if head:
+            name = name.replace("classifier.0.", head)
+        name = spelling(name) if spelling else name
         new[prefix + (old_spelling(name) if old else name)] = tensor
     return new
 
@@ -75,6 +86,9 @@ FORMATS = {
     "bfloat16": ({"half": torch.bfloat16, "layout": channels_last}, {"wrap": "net"}),
     "strides of every kind": ({"layout": scattered}, {}),
     "another prefix": ({"prefix": "net.backbone."}, {"wrap": "model_state_dict"}),
+    "MONAI": ({"spelling": monai_spelling}, {}),
+    "a head behind a dropout": ({"head": "classifier.1."}, {}),
+    "a head called fc": ({"head": "fc.", "prefix": "module."}, {"wrap": "model"}),
     "safetensors": ({}, {"safetensors": True}),
     "half safetensors": ({"half": True}, {"safetensors": True}),
 }
