@@ -82,7 +82,6 @@ if __name__ == "__main__":
 import numpy as np
 
 from evaluation.heat_maps import too_coarse
-from evaluation.intervals import FEW_PATIENTS
 from evaluation.operating_points import (
     meanings,
     none_above,
@@ -284,8 +283,8 @@ def in_words(known, prob):
     words.append(f"threshold {known.threshold:.4f}")
     if decision := known.decision(prob):
         words.append(decision)
-    if known.positives is not None and known.positives < FEW_PATIENTS:
-        words.append(f"caution: by {known.positives} films with it")
+    if caution := known.caution():
+        words.append(caution)
     return words
 
 

@@ -1,7 +1,7 @@
 """How often do 95 % intervals hold the truth? Measured on samples of real predictions.
 
     python prepare_data.py download --predictions --data-dir ChestX-ray14
-    python benchmarks/coverage.py --data-dir ChestX-ray14 --predictions preds.csv
+    python benchmarks/coverage.py --data-dir ChestX-ray14 --predictions PREDICTIONS.csv
 
 prints a table in Markdown. The population is the 22,433 test films of 6,187 patients with the
 predictions that jrzech/reproduce-chexnet published; its figures are the truth. Patients are drawn

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from evaluation.calibration import calibrate, fit_calibration
+from evaluation.intervals import FEW_PATIENTS
 from films.label_lists import CLASS_NAMES
 from metrics import known_rows
 from runtime.files import UserError, what_is_wrong
@@ -21,6 +22,11 @@ class Meaning(NamedTuple):
     base_rate: float = np.nan  # share of the validation films that have the finding
     above: int | None = None  # per cent of the validation films without it that are less likely
     positives: int | None = None  # validation films that have the finding
+
+    def caution(self):
+        """Return a warning of a threshold that few films with the finding have chosen, or ""."""
+        few = self.positives is not None and self.positives < FEW_PATIENTS
+        return f"caution: by {self.positives} films with it" if few else ""
 
     def decision(self, prob):
         """Return "positive" or "negative"; "" without a threshold."""

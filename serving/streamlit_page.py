@@ -95,10 +95,10 @@ def columns(prob, known, values):
     if values:
         row["Calibrated"] = f"{known.calibrated:.4f}"
         row["Base rate"] = f"{known.base_rate:.4f}"
-        row["Above, of films without it"] = "nan" if known.above is None else f"{known.above} %"
+        row["Above, of films without it"] = "–" if known.above is None else f"{known.above} %"
     if known:
         row["Threshold"] = f"{known.threshold:.4f}"
-        row["Decision"] = known.decision(prob)
+        row["Decision"] = ", ".join(filter(None, (known.decision(prob), known.caution())))
     return row
 
 

@@ -24,7 +24,8 @@ from helpers.processes import wait_for
 from PIL import Image
 
 from evaluation.operating_points import meanings
-from films.film_pixels import read_film
+from films import plausibility
+from films.film_pixels import read_film, read_film_with_facts
 from films.label_lists import CLASS_NAMES
 from inference.activation_maps import TenCropMaps
 from model import CheXNet, load_weights
@@ -173,6 +174,8 @@ def dicom_rules(twelve):
         "groups": (twelve, enhanced("Shared", **window, RescaleSlope=2, RescaleIntercept=-9), None),
         "groups of a frame": (twelve, enhanced("PerFrame", **window), None),
         "RG": (twelve, {"Modality": "RG"}, None),
+        "few bits": (twelve // 8, {}, None),
+        "a narrow range": (twelve // 64 + 3000, {}, None),
     }
     return {
         name: dicom(pixels, BitsStored=12, **elements, **({"VOILUTSequence": voi} if voi else {}))
@@ -268,21 +271,41 @@ def films_it_refuses():
     }
 
 
+DOUBTS = {
+    "it is nearly blank": "looksBlank",
+    "it looks inverted": "looksInverted",
+    "it is dark": "looksDark",
+    "it does not look like": "looksOther",
+    "it uses at most": "usesFewBits",
+    "its values lie between": "usesNarrowRange",
+}
+
+
+def word_of(reason):
+    """The page's key for what Python doubts."""
+    return reason and next(key for start, key in DOUBTS.items() if reason.text.startswith(start))
+
+
 def test_pixels_are_those_of_read_film(page, tmp_path):
     films = films_it_reads()
     paths = [tmp_path / str(n) for n in range(len(films))]
     for path, content in zip(paths, films.values(), strict=True):
         path.write_bytes(content)
+    doubts = set()
     for side in (0, 48, 100):  # as they are, smaller, larger
         found = in_node(page, "pixels", side, *paths)
         for name, path, facts in zip(films, paths, found, strict=True):
-            film = read_film(path, side or None)[0]
+            film, of_file = read_film_with_facts(path, side or None)
             digest = hashlib.sha256(film.tobytes()).hexdigest()
+            reason = plausibility.doubt(film, of_file.span)
+            assert facts.pop("doubt") == word_of(reason), name
+            doubts.add(reason)
             assert facts == {
-                "width": film.shape[1],
-                "height": film.shape[0],
+                "width": film.shape[2],
+                "height": film.shape[1],
                 "sha256": digest,
             }, name
+    assert {word_of(reason) for reason in doubts} >= {None, "looksOther", "usesFewBits"}
 
 
 def test_films_are_refused_as_read_film_refuses_them(page, tmp_path):
@@ -387,7 +410,7 @@ def test_the_page_predicts_what_eval_predicts(
     long = tmp_path / f"{'1.2.840.113619' * 6}.dcm"
     shutil.copy(pdf, long)
     opened(broken, colour, films[0], pdf, inverted, films[1], long)
-    wait_for(lambda: "7 of 7 films done" in opened.text())
+    wait_for(lambda: "7 of 7 films done, 4 of them failed, 1 to look at first" in opened.text())
     details = browser.find_elements("css selector", "details")
     summaries = [each.text for each in browser.find_elements("css selector", "summary")]
     assert [name for name in summaries if name.endswith("failed")] == [
@@ -414,10 +437,13 @@ def test_the_page_predicts_what_eval_predicts(
         for name, element in zip(order, rows, strict=True):
             meant, prob = facts[name], row[CLASS_NAMES.index(name)]
             shown = [cell.text for cell in element.find_elements("css selector", "td")]
-            above = "nan" if meant.above is None else f"{meant.above} %"
-            threshold = f"{meant.threshold:.4f}"
-            calibrated = f"{meant.calibrated:.4f}", f"{meant.base_rate:.4f}"
-            assert shown[2:] == [calibrated[1], above, threshold, meant.decision(prob)], name
+            above = "–" if meant.above is None else f"{meant.above} %"
+            threshold = f"{meant.threshold:.4f}".replace("nan", "–")
+            numbers = meant.calibrated, meant.base_rate
+            calibrated = [f"{number:.4f}".replace("nan", "–") for number in numbers]
+            decision = ", ".join(filter(None, (meant.decision(prob), meant.caution())))
+            assert "caution: by " in decision
+            assert shown[2:] == [calibrated[1], above, threshold, decision], name
             assert float(shown[0]) == pytest.approx(prob, abs=6e-5)
             assert shown[1] == calibrated[0] or abs(float(shown[1]) - meant.calibrated) < 2e-4
         canvases = details[n].find_elements("css selector", ".picture canvas")

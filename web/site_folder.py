@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from evaluation.heat_maps import too_coarse
+from evaluation.intervals import FEW_PATIENTS
 from evaluation.operating_points import read_reference, read_thresholds, why_other
 from films import plausibility
 from films.label_lists import CLASS_NAMES
@@ -184,12 +185,14 @@ def write_site(folder, onnx_file, network, crop_size, resize, known):
         "files": {key: _named_by_content(folder, *place) for key, place in large.items()},
         "thresholds": known.thresholds,
         "reference": known.reference,
+        "few": FEW_PATIENTS,
         "evaluation": known.evaluation,
         "film_check": {
             "side": plausibility.SIDE,
             "weights": np.hstack([halves, halves[:, ::-1]]).ravel().tolist(),
             "threshold": plausibility.THRESHOLD,
             "blank": plausibility.BLANK,
+            "dark": plausibility.DARK,
         },
         "colours": (colormaps[COLOURS](np.arange(256))[:, :3] * 255).round().astype(int).tolist(),
         "packages": [

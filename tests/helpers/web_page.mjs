@@ -1,24 +1,25 @@
 // The page's own scripts on films, in Node. A line of JSON for each film:
 //
-//   node web_page.mjs FOLDER pixels SIDE FILM ...   {"width", "height", "sha256"} of its grey values,
-//       its short side resized to SIDE pixels unless that is 0, or {"problem": key of words.js}
+//   node web_page.mjs FOLDER pixels SIDE FILM ...   {"width", "height", "sha256"} of its grey
+//       values and its "doubt" (key of words.js or null), its short side resized to SIDE pixels unless that is 0, or {"problem": key of words.js}
 //   node web_page.mjs FOLDER map C FILM ...         [height][width]: the heat map of class C
 
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { resolve } from "node:path";
+import { resolve as pathOf } from "node:path";
 import { pathToFileURL } from "node:url";
 
 const [folder, command, value, ...films] = process.argv.slice(2);
-const load = (name) => import(pathToFileURL(resolve(folder, name)));
+const load = (name) => import(pathToFileURL(pathOf(folder, name)));
 const { readFilm } = await load("film.js");
 const { joinMaps } = await load("network.js");
 const { Predictor } = await load("predictor.js");
-const { resizeShort } = await load("resample.js");
-const settings = JSON.parse(await readFile(resolve(folder, "settings.json"), "utf8"));
+const { doubt } = await load("meaning.js");
+const { resize, resizeShort } = await load("resample.js");
+const settings = JSON.parse(await readFile(pathOf(folder, "settings.json"), "utf8"));
 const files = {};
 for (const [name, { path }] of Object.entries(settings.files)) {
-  files[name] = await readFile(resolve(folder, path));
+  files[name] = await readFile(pathOf(folder, path));
 }
 const predictor = await Predictor.load(settings, files, 1);
 
@@ -26,7 +27,11 @@ async function pixels(bytes, side) {
   try {
     const read = await readFilm(bytes);
     const { width, height, grey } = side ? resizeShort(read, side) : read;
-    return { width, height, sha256: createHash("sha256").update(grey).digest("hex") };
+    const check = settings.film_check;
+    const small = resize({ width, height, grey }, check.side, check.side, "box");
+    const found = doubt(small.grey, read.span, check);
+    const sha256 = createHash("sha256").update(grey).digest("hex");
+    return { width, height, sha256, doubt: found && found.key };
   } catch (error) {
     if (!error.key) throw error;
     return { problem: error.key };

@@ -25,7 +25,7 @@ export function isDicom(bytes) {
   return String.fromCharCode(...bytes.subarray(128, 132)) === "DICM";
 }
 
-/** Read a film from a DICOM file, a Uint8Array: {width, height, grey}. Throws a FilmError. */
+/** Read a film from a DICOM file, as `readFilm` in film.js. */
 export function readDicom(bytes) {
   try {
     const syntax = parseDicom(bytes, { untilTag: "x00020010", inflater }).string("x00020010");

@@ -5,6 +5,7 @@ import { convertIndexedToRgb, decode as decodePng } from "./packages/fast-png/li
 import decodeJpeg, { init } from "./packages/jsquash-jpeg/decode.js";
 import { isDicom, readDicom } from "./dicom.js";
 import { checkSides, FilmError, rint } from "./film_error.js";
+import { endsOf } from "./grey_values.js";
 
 let jpegModule;
 
@@ -23,7 +24,12 @@ export function kindOf(bytes) {
   throw new FilmError(starts(0x49, 0x49, 0x2a, 0) || starts(0x4d, 0x4d, 0, 0x2a) ? "tiff" : "unknown");
 }
 
-/** Read a film, a Uint8Array: {width, height, grey: Uint8Array}. Throws a FilmError. */
+/**
+ * Read a film, a Uint8Array: {width, height, grey: Uint8Array, span}. Throws a FilmError.
+ *
+ * span: of more than 8 bits, the lowest and highest value, and those that there could be, where
+ * nothing says which of them matter.
+ */
 export async function readFilm(bytes) {
   const kind = kindOf(bytes);
   return guarded(kind, () => ({ DICOM: readDicom, PNG: readPng, JPEG: readJpeg })[kind](bytes));
@@ -55,15 +61,17 @@ function readPng(bytes) {
     return equalChannels({ width, height, data, channels: png.channels });
   }
   const grey = new Uint8Array(pixels);
+  let span = null; // lowest and highest value, and what they could be
   if (png.depth < 8) {
     unpack(png, grey);
   } else if (png.depth === 16 && png.channels === 1) {
     for (let n = 0; n < pixels; n++) grey[n] = rint((255 * png.data[n]) / 65535);
+    span = [...endsOf(png.data), 0, 65535];
   } else {
     const shift = png.depth - 8;
     for (let n = 0; n < pixels; n++) grey[n] = png.data[n * png.channels] >> shift;
   }
-  return { width, height, grey };
+  return { width, height, grey, span };
 }
 
 // Does an APNG's control chunk come before the picture?

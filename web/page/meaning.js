@@ -1,6 +1,8 @@
 // What is known of a probability, by the thresholds and reference values that were exported with
 // the network: what evaluation/operating_points.py says of it.
 
+import { bitLength } from "./grey_values.js";
+
 /** What settings.json knows of a class's probability; what it does not know is null. */
 export function meaning(settings, name, prob) {
   const facts = settings.reference?.by_class[name];
@@ -10,6 +12,8 @@ export function meaning(settings, name, prob) {
     isPositive: threshold === null ? null : prob >= threshold,
     calibrated: facts ? calibrate(prob, facts.calibration) : null,
     baseRate: facts?.prevalence ?? null,
+    // A threshold chosen by few films with the finding: how many, else null.
+    fewFilms: facts && facts.positives < settings.few ? facts.positives : null,
     above: facts?.quantiles_without ? percentBelow(prob, facts.quantiles_without) : null,
   };
 }
@@ -44,14 +48,37 @@ export function isNoneAbove(settings, probs) {
   return decisions.length > 0 && decisions.every((isPositive) => !isPositive);
 }
 
-/** Why a picture may be no film as the network knows them: a key of words.js, or null. */
-export function doubt(thumbnail, { weights, threshold, blank }) {
+/**
+ * Why a picture may be no film as the network knows them: {key, values} of words.js, or null. As
+ * films/plausibility.py has it.
+ */
+export function doubt(thumbnail, span, check) {
+  const found = (span && unusedRange(span)) || looks(thumbnail, check);
+  return typeof found === "string" ? { key: found, values: {} } : found;
+}
+
+// Much of a range of values that nothing chose is not used.
+function unusedRange([low, high, least, most]) {
+  const bits = bitLength(most);
+  const used = Math.max(bitLength(Math.trunc(high)), 1);
+  if (least === 0 && most === 2 ** bits - 1 && low <= high / 2 && used < bits) {
+    const values = { used, bits, high, center: 2 ** (used - 1), width: 2 ** used };
+    return { key: "usesFewBits", values };
+  }
+  if (high - low >= (most - least) / 4) return null;
+  const width = Math.max(high - low + 1, 1);
+  const values = { low, high, least, most, center: (low + high + 1) / 2, width };
+  return { key: "usesNarrowRange", values };
+}
+
+function looks(thumbnail, { weights, threshold, blank, dark }) {
   const pixels = Array.from(thumbnail);
   const mean = pixels.reduce((a, b) => a + b) / pixels.length;
   const deviation = Math.sqrt(pixels.reduce((a, b) => a + (b - mean) ** 2, 0) / pixels.length);
   if (deviation < blank) return "looksBlank";
   const scores = pixels.map((value, n) => ((value - mean) / deviation) * weights[n]);
   const score = scores.reduce((a, b) => a + b);
-  if (score >= threshold) return null;
-  return score <= -threshold ? "looksInverted" : "looksOther";
+  if (score <= -threshold) return "looksInverted";
+  if (Math.max(...pixels) < dark) return "looksDark";
+  return score < threshold ? "looksOther" : null;
 }

@@ -164,7 +164,12 @@ function showNetwork() {
 
 function showCount() {
   const done = films.filter(({ state }) => state === "done" || state === "failed").length;
-  $("state").textContent = films.length ? say("counted", { done, count: films.length }) : "";
+  const failed = films.filter(({ state }) => state === "failed").length;
+  const doubted = films.filter(({ result }) => result?.doubt).length;
+  const parts = films.length ? [say("counted", { done, count: films.length })] : [];
+  if (failed) parts.push(say("countedFailed", { count: failed }));
+  if (doubted) parts.push(say("countedDoubted", { count: doubted }));
+  $("state").textContent = parts.join(", ");
   $("save").hidden = !films.some(({ state }) => state === "done");
 }
 
@@ -235,6 +240,7 @@ function showSummary(film) {
   if (state === "done") {
     const first = likeliestFirst(result.probs)[0];
     text = `${findingName(first)} ${result.probs[first].toFixed(4)}`;
+    if (result.doubt) text += ` · ${say("lookFirst")}`;
   } else {
     text = say(state);
   }
@@ -257,7 +263,10 @@ function showBody(film) {
     body.append(note(`${film.name}: ${say(key, values)}`, "problem"));
   } else {
     const { result } = film;
-    if (result.doubt) body.append(note(`${film.name}: ${say(result.doubt)}`, "doubt"));
+    if (result.doubt) {
+      const { key, values } = result.doubt;
+      body.append(note(`${film.name}: ${say(key, values)}`, "doubt"));
+    }
     const left = make("div");
     left.append(findingsTable(film));
     if (isNoneAbove(settings, result.probs)) left.append(make("p", say("noneAbove")));
@@ -290,13 +299,16 @@ function findingsTable(film) {
   const rows = likeliestFirst(probs).map((c) => {
     const known = meaning(settings, settings.classes[c], probs[c]);
     const decision = known.isPositive ? "positive" : "negative";
+    const few = known.fewFilms;
+    const parts = known.isPositive === null ? [] : [say(decision)];
+    if (few !== null) parts.push(say("caution", { few }));
     const texts = {
       probability: probs[c].toFixed(4),
-      calibrated: known.calibrated?.toFixed(4) ?? "nan",
-      baseRate: known.baseRate?.toFixed(4) ?? "nan",
-      above: known.above === null ? "nan" : `${known.above} %`,
-      threshold: known.threshold?.toFixed(4) ?? "nan",
-      decision: known.isPositive === null ? "" : say(decision),
+      calibrated: known.calibrated?.toFixed(4) ?? "–",
+      baseRate: known.baseRate?.toFixed(4) ?? "–",
+      above: known.above === null ? "–" : `${known.above} %`,
+      threshold: known.threshold?.toFixed(4) ?? "–",
+      decision: parts.join(", "),
     };
     const row = make("tr");
     row.dataset.finding = settings.classes[c];

@@ -24,7 +24,7 @@ export class Predictor {
   /**
    * @param bytes of a PNG, JPEG or DICOM file, Uint8Array.
    * @returns what `Network.predict` does, with {film: {width, height} as it was resized,
-   *   picture: {width, height, grey}, hasMaps, doubt: a key of words.js or null}.
+   *   picture: {width, height, grey}, hasMaps, doubt: {key, values} of words.js or null}.
    */
   async predict(bytes) {
     const whole = await readFilm(bytes);
@@ -42,7 +42,7 @@ export class Predictor {
       film: { width: film.width, height: film.height },
       picture: fitted(whole, SHOWN_SIDE),
       hasMaps: this.settings.has_maps && coversFilm(film.width, film.height, size),
-      doubt: doubt(grey, check),
+      doubt: doubt(grey, whole.span, check),
     };
   }
 }

@@ -13,6 +13,9 @@ export const WORDS = {
     choose: "Choose files",
     stays: "Films stay on this computer: this page sends nothing.",
     counted: "{done} of {count} films done",
+    countedFailed: "{count} of them failed",
+    countedDoubted: "{count} to look at first",
+    lookFirst: "look at it first",
     waiting: "waiting",
     computing: "computing",
     failed: "failed",
@@ -28,6 +31,7 @@ export const WORDS = {
     decision: "Decision",
     positive: "positive",
     negative: "negative",
+    caution: "caution: by {few} films with it",
     noneAbove: "No finding above its threshold.",
     referenceOf:
       "Calibrated, base rate and rank are of {films} validation films of {patients} patients, where " +
@@ -50,6 +54,13 @@ export const WORDS = {
     made: "Made by export.py --format web. Packages and their licences: {packages}",
     looksBlank: "This picture is nearly blank. Look at it before its figures.",
     looksInverted: "This picture looks inverted, or is no frontal chest film. Look at it before its figures.",
+    looksDark: "This picture is dark: the upper half of its grey values is hardly used. Look at it before its figures.",
+    usesFewBits:
+      "This film uses at most {used} of {bits} bits (highest value {high}), so that it is read too dark: " +
+      "predict.py --window {center},{width} reads it right.",
+    usesNarrowRange:
+      "This film's values lie between {low} and {high} of {least} to {most}, so that it has hardly any contrast: " +
+      "predict.py --window {center},{width} reads it right.",
     looksOther: "This picture does not look like an upright frontal chest film. Look at it before its figures.",
     // What is wrong with a film.
     unknown: "want a PNG, JPEG or DICOM film, got another kind of file; convert it to PNG",
@@ -84,6 +95,9 @@ export const WORDS = {
     choose: "选择文件",
     stays: "胸片留在这台计算机上：本页不发送任何数据。",
     counted: "共 {count} 张，已完成 {done} 张",
+    countedFailed: "其中 {count} 张失败",
+    countedDoubted: "{count} 张请先看图",
+    lookFirst: "请先看图",
     waiting: "等待中",
     computing: "计算中",
     failed: "失败",
@@ -99,6 +113,7 @@ export const WORDS = {
     decision: "判定",
     positive: "阳性",
     negative: "阴性",
+    caution: "注意：仅由 {few} 张阳性片得出",
     noneAbove: "没有任何发现达到其阈值。",
     referenceOf:
       "校准后概率、基础率和排位来自 {patients} 名患者的 {films} 张验证片；这张片子的来源处，各项发现可能更常见或更少见。",
@@ -117,7 +132,11 @@ export const WORDS = {
     sizes: "短边为 {side} 像素的片子，取十个 {crop} 像素的裁剪，对十个概率取平均；与本项目 eval.py 的概率相差不超过 1e-5。",
     made: "由 export.py --format web 生成。所用软件包及其许可证：{packages}",
     looksBlank: "这张图几乎是空白的。看数字之前请先看图。",
-    looksInverted: "这张图像是反相的，或不是正位胸片。看数字之前请先看图。",
+    looksInverted: "这张图像看起来像是反相的，或者不是正位胸片。看数字之前请先看图。",
+    looksDark: "这张图偏暗：灰度值的上半部分几乎没有用到。看数字之前请先看图。",
+    usesFewBits: "这张胸片最多只用了 {bits} 位中的 {used} 位（最大值 {high}），因此读得太暗：predict.py --window {center},{width} 可正确读取。",
+    usesNarrowRange:
+      "这张胸片的值在 {least} 到 {most} 中只占 {low} 到 {high}，几乎没有对比度：predict.py --window {center},{width} 可正确读取。",
     looksOther: "这张图不像直立的正位胸片。看数字之前请先看图。",
     unknown: "需要 PNG、JPEG 或 DICOM 胸片，得到的是另一种文件；请转换为 PNG",
     broken: "需要完整的 {kind} 胸片，得到的文件无法解码；请重新下载或导出",
