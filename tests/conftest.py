@@ -25,7 +25,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MALLOC_MMAP_MAX_", "0")
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "-1")
 
-from runtime import environment  # noqa: F401  (before Paddle)
+from runtime import environment  # before Paddle
+
+if environment.has_gpu():  # tests compute on the CPU, or bring a device of their own
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 # Files whose tests wait for processes longest.
 LONGEST = ("test_bench", "test_distributed", "test_reproduce", "test_resume")
