@@ -11,7 +11,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
-DEMO = --data-dir demo/data --resize 72 --crop-size 64
+DEMO = --data-dir demo/data --resize 144 --crop-size 128
 # The GPU wheel where there is a GPU.
 REQUIREMENTS := $(shell nvidia-smi >/dev/null 2>&1 && echo requirements.txt || echo requirements-cpu.txt)
 
@@ -24,7 +24,7 @@ $(VENV)/installed: $(REQUIREMENTS) requirements-base.txt
 	touch $@
 
 # Few retries: an index that cannot be reached is passed over within a second, not eight a package.
-$(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
+$(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt requirements-dicom.txt
 	$(RUN) -m pip install --quiet --retries 1 -r requirements-dev.txt
 	touch $@
 
@@ -60,7 +60,7 @@ test: rules
 PYLIBJPEG_OF_NUMPY_1 = pylibjpeg==2.0.1 pylibjpeg-openjpeg==2.3.0
 test-paddle26:
 	test -x .venv26/bin/python || $(PYTHON) -m venv .venv26
-	grep -hv '^pylibjpeg\|^numpy\|^#' requirements-base.txt requirements-dev.txt > .venv26/requirements.txt
+	grep -hv '^pylibjpeg\|^numpy\|^#\|^-r' requirements-base.txt requirements-dicom.txt requirements-dev.txt > .venv26/requirements.txt
 	.venv26/bin/python -m pip install --quiet --retries 1 setuptools paddlepaddle==2.6.2 'numpy<2' \
 	    -r .venv26/requirements.txt $(PYLIBJPEG_OF_NUMPY_1)
 	.venv26/bin/python -m pytest -q -n 3 --dist worksteal tests
@@ -69,7 +69,7 @@ test-paddle26:
 # GPU kernels runs. 600 MB.
 test-paddle26-gpu:
 	test -x .venv26gpu/bin/python || $(PYTHON) -m venv .venv26gpu
-	grep -hv '^pylibjpeg\|^numpy\|^#' requirements-base.txt requirements-dev.txt > .venv26gpu/requirements.txt
+	grep -hv '^pylibjpeg\|^numpy\|^#\|^-r' requirements-base.txt requirements-dicom.txt requirements-dev.txt > .venv26gpu/requirements.txt
 	.venv26gpu/bin/python -m pip install --quiet --retries 1 setuptools paddlepaddle-gpu==2.6.2 'numpy<2' \
 	    -r .venv26gpu/requirements.txt $(PYLIBJPEG_OF_NUMPY_1)
 	.venv26gpu/bin/python -m pytest -q -n 3 --dist worksteal tests

@@ -441,11 +441,12 @@ def test_the_page_predicts_what_eval_predicts(
             threshold = f"{meant.threshold:.4f}".replace("nan", "–")
             numbers = meant.calibrated, meant.base_rate
             calibrated = [f"{number:.4f}".replace("nan", "–") for number in numbers]
-            decision = ", ".join(filter(None, (meant.decision(prob), meant.caution())))
-            assert "caution: by " in decision
+            assert meant.caution() == "caution: by 2 films with it"
+            decision = f"{meant.decision(prob)} *".strip()
             assert shown[2:] == [calibrated[1], above, threshold, decision], name
             assert float(shown[0]) == pytest.approx(prob, abs=6e-5)
             assert shown[1] == calibrated[0] or abs(float(shown[1]) - meant.calibrated) < 2e-4
+        assert "* Caution: by few validation films with it: Atelectasis 2, " in details[n].text
         canvases = details[n].find_elements("css selector", ".picture canvas")
         assert [each.get_property("width") for each in canvases] == [1024, 1024]
     # Another finding, another opacity.

@@ -269,6 +269,8 @@ function showBody(film) {
     }
     const left = make("div");
     left.append(findingsTable(film));
+    const cautions = cautionsOf(result.probs);
+    if (cautions.length) left.append(make("p", say("caution", { list: cautions.join(", ") })));
     if (isNoneAbove(settings, result.probs)) left.append(make("p", say("noneAbove")));
     if (settings.reference) left.append(make("p", say("referenceOf", settings.reference)));
     left.append(make("p", say("seconds", { seconds: result.seconds.toFixed(1) })));
@@ -289,6 +291,14 @@ function likeliestFirst(probs) {
   return Array.from(probs.keys()).sort((a, b) => probs[b] - probs[a]);
 }
 
+// The findings whose threshold few films have chosen, and how many.
+function cautionsOf(probs) {
+  return settings.classes.flatMap((name, c) => {
+    const { fewFilms } = meaning(settings, name, probs[c]);
+    return fewFilms === null ? [] : [`${findingName(c)} ${fewFilms}`];
+  });
+}
+
 function findingsTable(film) {
   const { probs } = film.result;
   const columns = ["probability"];
@@ -301,14 +311,14 @@ function findingsTable(film) {
     const decision = known.isPositive ? "positive" : "negative";
     const few = known.fewFilms;
     const parts = known.isPositive === null ? [] : [say(decision)];
-    if (few !== null) parts.push(say("caution", { few }));
+    if (few !== null) parts.push("*");
     const texts = {
       probability: probs[c].toFixed(4),
       calibrated: known.calibrated?.toFixed(4) ?? "–",
       baseRate: known.baseRate?.toFixed(4) ?? "–",
       above: known.above === null ? "–" : `${known.above} %`,
       threshold: known.threshold?.toFixed(4) ?? "–",
-      decision: parts.join(", "),
+      decision: parts.join(" "),
     };
     const row = make("tr");
     row.dataset.finding = settings.classes[c];

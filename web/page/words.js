@@ -31,7 +31,7 @@ export const WORDS = {
     decision: "Decision",
     positive: "positive",
     negative: "negative",
-    caution: "caution: by {few} films with it",
+    caution: "* Caution: by few validation films with it: {list}.",
     noneAbove: "No finding above its threshold.",
     referenceOf:
       "Calibrated, base rate and rank are of {films} validation films of {patients} patients, where " +
@@ -113,7 +113,7 @@ export const WORDS = {
     decision: "判定",
     positive: "阳性",
     negative: "阴性",
-    caution: "注意：仅由 {few} 张阳性片得出",
+    caution: "* 注意：仅由很少的阳性验证片得出：{list}。",
     noneAbove: "没有任何发现达到其阈值。",
     referenceOf:
       "校准后概率、基础率和排位来自 {patients} 名患者的 {films} 张验证片；这张片子的来源处，各项发现可能更常见或更少见。",
