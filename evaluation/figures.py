@@ -1,6 +1,7 @@
 """Every figure of an evaluation, from labels and probabilities, as dicts of arrays.
 
 A figure of each class is an array `[14]`, its intervals `[14, 2]`; NaN where it is not defined.
+The interval of one figure is a list: an array of two would be one of two classes.
 `written_figures.for_json` makes of them what metrics.json has.
 """
 
@@ -69,10 +70,10 @@ def measure(labels, probs, patients, with_intervals=True):
         ranked = auroc_estimate(labels, probs, patients)
         precise, biases = average_precision_estimate(labels, probs, patients)
         figures["auroc_95_percent"] = intervals(ranked)
-        figures["auroc_mean_95_percent"] = intervals(mean_estimate(ranked))[0]
+        figures["auroc_mean_95_percent"] = intervals(mean_estimate(ranked))[0].tolist()
         figures["average_precision_95_percent"] = intervals(precise)
         mean = mean_estimate(precise, biases)
-        figures["average_precision_mean_95_percent"] = intervals(mean)[0]
+        figures["average_precision_mean_95_percent"] = intervals(mean)[0].tolist()
         figures["interval_method"] = METHOD
         # For readers of what earlier builds wrote, which drew resamples.
         figures["bootstrap"] = {"resamples": 0, "seed": None}
@@ -115,7 +116,7 @@ def measure_unions(unions, labels, probs, patients, thresholds=None, with_interv
     return {
         union.name: {
             "findings": [CLASS_NAMES[c] for c in union.members],
-            **{key: found[key][u] for key in kept},
+            **{key: found[key][u].tolist() for key in kept},
         }
         for u, union in enumerate(unions)
     }
@@ -157,7 +158,8 @@ def measure_other_labels(labels, others, probs, patients, names=CLASS_NAMES):
         **counts,
     }
     return {
-        name: {key: values[c] for key, values in columns.items()} for c, name in enumerate(names)
+        name: {key: values[c].tolist() for key, values in columns.items()}
+        for c, name in enumerate(names)
     }
 
 
@@ -224,7 +226,7 @@ def group_figures(g, positives, found, estimates, with_intervals):
         for rate, of_groups in estimates.items():
             undefined = np.isnan(np.atleast_1d(found[rate][g]))[:, np.newaxis]
             bounds = np.where(undefined, np.nan, intervals(of_groups[g]))
-            figures[f"{rate}_95_percent"] = bounds[0] if rate == MISSED else bounds
+            figures[f"{rate}_95_percent"] = bounds[0].tolist() if rate == MISSED else bounds
     return figures
 
 
@@ -268,7 +270,7 @@ def measure_difference(labels, a, b, patients):
         "patients": len(set(patients)),
         **counts_of(labels, patients),
         "difference_95_percent": difference_intervals(estimate),
-        "mean_difference_95_percent": difference_intervals(of_mean)[0],
+        "mean_difference_95_percent": difference_intervals(of_mean)[0].tolist(),
         "mean_patients_p": p_values(of_mean)[0],
         "interval_method": METHOD_OF_DIFFERENCES,
         **p,

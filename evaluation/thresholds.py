@@ -275,7 +275,7 @@ def widest_gaps(names, found, estimates):
         gap = {"highest": names[high], "lowest": names[low], "gap": float(rate[high] - rate[low])}
         if estimates is not None:
             pair = (one_of(estimates[g], c) for g in (high, low))
-            [gap["gap_95_percent"]] = difference_intervals(difference_estimate(*pair))
+            [gap["gap_95_percent"]] = difference_intervals(difference_estimate(*pair)).tolist()
         gaps.append(gap)
     return gaps
 

@@ -23,8 +23,8 @@ def for_json(figures):
 
     Args:
         figures: dict, with dicts and lists in it, of what `figures.measure` and the others return:
-            arrays `[14]` and `[14, 2]`, a number or an interval for each class; `[2]`, an interval;
-            numbers, texts, None. What has this form already stays as it is.
+            arrays `[14]` and `[14, 2]`, a number or an interval for each class; lists of two, an
+            interval; numbers, texts, None. What has this form already stays as it is.
 
     Returns:
         dict of dicts, lists, numbers, texts and None, which stands for NaN.
@@ -32,7 +32,8 @@ def for_json(figures):
     if isinstance(figures, dict):
         return {key: for_json(value) for key, value in figures.items()}
     if isinstance(figures, np.ndarray) and len(figures) == len(CLASS_NAMES):
-        return {name: for_json(value) for name, value in zip(CLASS_NAMES, figures, strict=True)}
+        pairs = zip(CLASS_NAMES, figures.tolist(), strict=True)
+        return {name: for_json(value) for name, value in pairs}
     if isinstance(figures, (np.ndarray, list, tuple)):
         return [for_json(value) for value in figures]
     if isinstance(figures, np.generic):

@@ -62,13 +62,24 @@ def draw_curves(history, folder, monitor="AUROC_avg"):
     from matplotlib.figure import Figure
 
     with rc_context(STYLE):
-        figure = Figure((10, 5.6))  # inches
-        top = figure.add_gridspec(1, 3, left=0.06, right=0.99, bottom=0.64, top=0.9, wspace=0.25)
+        columns = min(len(CLASS_NAMES), 7)
+        rows = -(-len(CLASS_NAMES) // columns)
+        height = 5.6 + 1.2 * max(rows - 2, 0)  # inches
+        figure = Figure((10, height))
+        share = 5.6 / height  # of what two rows of panels leave for the rest
+        top = figure.add_gridspec(
+            1, 3, left=0.06, right=0.99, bottom=1 - 0.36 * share, top=1 - 0.1 * share, wspace=0.25
+        )
         low = figure.add_gridspec(
-            2, 7, left=0.06, right=0.99, bottom=0.08, top=0.5, wspace=0.12, hspace=0.45
+            *(rows, columns),
+            **{"left": 0.06, "right": 0.99, "bottom": 0.08 * share, "top": 1 - 0.5 * share},
+            **{"wspace": 0.12, "hspace": 0.45},
         )
         losses, mean, rate = (figure.add_subplot(cell) for cell in top)
-        panels = low.subplots(sharex=True, sharey=True).ravel()
+        panels = low.subplots(sharex=True, sharey=True, squeeze=False).ravel()
+        for panel in panels[len(CLASS_NAMES) :]:
+            panel.remove()
+        panels = panels[: len(CLASS_NAMES)]
         _draw(losses, mean, rate, panels, history, best_epoch(history, monitor))
         figure.suptitle(
             f"Dotted: the best epoch by {MONITORS[monitor]}. Grey: an AUROC of 0.5, as by chance.",

@@ -1,0 +1,86 @@
+"""Another number of findings: `CLASS_NAMES` is changed, and nothing else, in a copy of the project."""
+
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from helpers.places import MAP_SIZES, ROOT
+from PIL import Image
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def project(tmp_path):
+    """Copy the project with so many findings: `project(15)` -> a function that runs a script."""
+
+    def make(count):
+        folder = tmp_path / "project"
+        names = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+        if names.returncode:
+            pytest.skip("not a git checkout")
+        for name in names.stdout.splitlines():
+            if name.endswith((".py", ".jinja")) and not name.startswith(("tests/", "demo/")):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, folder / name)
+        path = folder / "films" / "label_lists.py"
+        found = re.search(r"CLASS_NAMES = \((.*?)\n\)", path.read_text(), re.S)
+        classes = re.findall(r'"(\w+)"', found[1])
+        classes = (classes + [f"Other_{n}" for n in range(count)])[:count]
+        text = path.read_text().replace(found[0], f"CLASS_NAMES = {tuple(classes)!r}")
+        path.write_text(text)
+
+        def run(script, *words):
+            command = [sys.executable, folder / script, *map(str, words)]
+            result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+            assert result.returncode == 0, result.stderr
+            return result
+
+        return run, classes
+
+    return make
+
+
+@pytest.mark.parametrize("count", [2, 15])
+def test_another_number_of_findings_goes_through_every_command(project, phantoms, tmp_path, count):
+    run, classes = project(count)
+    data = tmp_path / "data"
+    (data / "labels").mkdir(parents=True)
+    (data / "images").symlink_to(phantoms / "images")
+    for part in ("train", "val", "test"):
+        lines = (phantoms / "labels" / f"{part}_list.txt").read_text().splitlines()
+        flags = [[str((n >> c % 3) % 2) for c in range(count)] for n in range(len(lines))]
+        rows = [
+            f"{line.split()[0]} {' '.join(row)}" for line, row in zip(lines, flags, strict=True)
+        ]
+        (data / "labels" / f"{part}_list.txt").write_text("\n".join(rows))
+    sizes = [*MAP_SIZES, "--data-dir", data, "--num-workers", 0, "--batch-size", 12]
+    words = ["--pretrained", "none", "--epochs", 1, "--save-dir", "save", "--log-dir", "logs"]
+    run("train.py", *sizes, *words)
+    assert pathlib.Path(tmp_path / "save" / "epoch_1").is_dir()
+    with Image.open(tmp_path / "save" / "curves.png") as curves:
+        assert curves.width == 1500 and curves.height == (840 if count == 2 else 1020)
+    weights = ["--weights", "save/best_model.pdparams"]
+    val = ["--test-list", data / "labels" / "val_list.txt", "--output-dir", "val", "--no-report"]
+    run("eval.py", *sizes, *weights, *val)
+    result = run(
+        *("eval.py", *sizes, *weights, "--reference-from", "val/predictions.csv"),
+        *("--output-dir", "result"),
+    )
+    lines = [line for line in result.stdout.splitlines() if line.startswith("The AUROC of ")]
+    assert [line.split()[3] for line in lines] == classes
+    metrics = json.loads((tmp_path / "result" / "metrics.json").read_text())
+    assert [*metrics["auroc_95_percent"]] == classes
+    assert all(len(interval) == 2 for interval in metrics["auroc_95_percent"].values())
+    assert len(metrics["auroc_mean_95_percent"]) == 2
+    page = (tmp_path / "result" / "report.html").read_text()
+    assert all(page.count(f"<td>{name}</td>") for name in classes)
+    film = sorted((phantoms / "images").iterdir())[-1]
+    reference = ["--reference", "result/operating_points.json"]
+    run("predict.py", film, *MAP_SIZES, *weights, *reference, "--output-dir", "predicted")
+    result = run("export.py", film, *MAP_SIZES, *weights, "--format", "safetensors")
+    assert "largest difference from eval.py" in result.stdout
