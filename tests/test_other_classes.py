@@ -1,4 +1,4 @@
-"""Another number of findings: `CLASS_NAMES` is changed, and nothing else, in a copy of the project."""
+"""Another number of findings: only `CLASS_NAMES` is changed, in a copy of the project."""
 
 import json
 import pathlib
