@@ -327,7 +327,7 @@ class Predictions(paddle.metric.Metric):
         """Keep everything: `paddle.Model` resets metrics as an evaluation ends."""
 
     def compute(self, probs, labels):
-        """Return the probabilities alone: labels need not come back from the device."""
+        """Return only the probabilities: labels need not come back from the device."""
         return probs
 
     def update(self, probs):

@@ -85,7 +85,7 @@ def read_dicom(file, name, window=None, any_modality=False):
     """
     if not _has_pydicom():
         raise UserError(
-            f"{name}: want the package pydicom, version 3, for a DICOM film, got none; "
+            f"{name}: the package pydicom, version 3, which reads DICOM films, is not installed; "
             "pip install 'pydicom>=3'"
         )
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its warnings show values
@@ -177,7 +177,7 @@ def _refuse_others(header, name, any_modality):
         )
     frames = int(header.get("NumberOfFrames") or 1)
     if frames > 1:
-        raise UserError(f"{name}: want one picture, got {frames} frames; export the film alone")
+        raise UserError(f"{name}: want one picture, got {frames} frames; export only the film")
     colours = header.get("PhotometricInterpretation")
     if (header.SamplesPerPixel, colours) not in [(1, c) for c in GREY] + [(3, c) for c in COLOURS]:
         raise UserError(f"{name}: want a grey film, got one with colours; export it in grey")

@@ -28,7 +28,7 @@ PACKAGES = {"pillow": "pillow", "gdcm": "python-gdcm", "pyjpegls": "pyjpegls"}
 def find_plugin(header, name):
     """Return pydicom's decoder of a file's transfer syntax and the plug-in to use, None: none.
 
-    One alone, as pydicom tries all of them otherwise.
+    Only one, as pydicom tries all of them otherwise.
 
     Raises:
         UserError: there is none, or the package that it needs is not there.
@@ -61,8 +61,7 @@ def find_plugin(header, name):
     available = [plugin for plugin in order if plugin in decoder.available_plugins]
     if not available:
         raise UserError(
-            f"{name}: want a package that decodes its pixels, got none for {shown}; "
-            f"pip install {packages}"
+            f"{name}: no package that decodes {shown} is installed; pip install {packages}"
         )
     return decoder, available[0]
 

@@ -23,7 +23,7 @@ from runtime.progress import progress_bar
 
 
 class EpochSampler(paddle.io.BatchSampler):
-    """Batches of an epoch in an order that depends on seed and epoch alone.
+    """Batches of an epoch in an order that depends only on seed and epoch.
 
     Paddle's own shuffles by the epoch's number whatever the seed, and begins at the beginning.
 

@@ -64,9 +64,7 @@ def list_films(data_dir):
         UserError: the folder is missing.
     """
     if not os.path.isdir(data_dir):
-        raise UserError(
-            f"{data_dir}: want the folder of the films, got nothing there; give it with --data-dir"
-        )
+        raise UserError(f"{data_dir}: no such folder of films; give it with --data-dir")
     folders = [data_dir]
     for parent in (data_dir, os.path.join(data_dir, "images")):
         if os.path.isdir(parent):
@@ -115,8 +113,7 @@ def films_below(paths):
             found = {name: of[name] for name in sorted(of) if is_film(of[name])}
         if not found:
             raise UserError(
-                f"{path}: want a folder with films, got none in it ({', '.join(FILM_EXTENSIONS)}); "
-                "check the path"
+                f"{path}: no films in this folder ({', '.join(FILM_EXTENSIONS)}); check the path"
             )
         for name in found:
             if any("\ud800" <= letter <= "\udfff" for letter in name):  # bytes that are no UTF-8

@@ -61,7 +61,7 @@ UPRIGHT = {
 def read_film(path, resize=256, name=None, reading=AS_STORED):
     """Read a film as PIL's `convert("RGB")` and bilinear resize of the short side do, one channel.
 
-    The three channels of a film are equal, and resizing the grey plane alone gives the same bytes.
+    The three channels of a film are equal, and resizing only the grey plane gives the same bytes.
 
     Args:
         path: a PNG, JPEG, TIFF or DICOM file (see `films.film_pixels`), grey or in colours with

@@ -120,7 +120,7 @@ def _check_header(where, header, classes):
 
 
 def _check_name(where, name):
-    """Admit relative paths alone, with / between: a list may not lead out of the data folder."""
+    """Admit only relative paths, with / between: a list may not lead out of the data folder."""
     parts = name.split("/")
     is_relative = not {"", ".", ".."} & {*parts} and not re.match("[A-Za-z]:", name)
     if not is_relative or "\\" in name or not name.isprintable():

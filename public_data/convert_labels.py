@@ -118,7 +118,7 @@ def _choose(films, all_views, flat):
 
 
 def _check_name(where, name):
-    """Admit relative paths alone: letters, digits and `_ . -`, with / between."""
+    """Admit only relative paths: letters, digits and `_ . -`, with / between."""
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", name) or {".", ".."} & {*name.split("/")}:
         raise UserError(
             f"{where}: want the name of a film, with folders at most, got {name[:120]!r}; "

@@ -79,7 +79,7 @@ def compute_on_cores():
     if has_gpu():
         return
     os.environ.setdefault("OMP_NUM_THREADS", str(cores_of_rank()))
-    with contextlib.suppress(OSError, AttributeError, TypeError):  # glibc's alone
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # only glibc has it
         libc = ctypes.CDLL(None)
         libc.mallopt(_MMAP_MAX, 0)
         libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)

@@ -102,7 +102,7 @@ REFUSED = {
     ),
     "extended": (
         lambda: dicom(grey() * np.uint16(257), uid.JPEGExtended12Bit, data=EMPTY, BitsStored=12),
-        "got none for transfer syntax JPEG Extended (Process 2 and 4); "
+        "decodes transfer syntax JPEG Extended (Process 2 and 4) is installed; "
         "pip install pylibjpeg pylibjpeg-libjpeg",
     ),
     "32-bit TIFF": (lambda: picture(grey().astype(np.int32), "TIFF"), "want 8 or 16 bits"),
@@ -178,7 +178,7 @@ WHOLE = dicom(grey())
 
 def test_without_pydicom_one_line_names_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "pydicom", None)
-    with pytest.raises(UserError, match=r"film: want the package pydicom.* pip install 'pydicom"):
+    with pytest.raises(UserError, match=r"film: the package pydicom.* pip install 'pydicom"):
         read(WHOLE)
 
 

@@ -129,7 +129,7 @@ def test_folders_are_gone_through_and_names_are_relative(folder):
     assert list(found) == ["1.2.840", "a.dcm", "b.tif", "deep/a.PNG", "notes.txt"]
     with pytest.raises(UserError, match=r"a\.dcm: want films of different names"):
         films_below([str(folder / "images"), str(folder / "images" / "a.dcm")])
-    with pytest.raises(UserError, match="want a folder with films, got none"):
+    with pytest.raises(UserError, match="no films in this folder"):
         films_below([str(folder / "labels")])
 
 

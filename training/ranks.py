@@ -57,7 +57,7 @@ def _statistics(network):
 def gather_statistics(network):
     """Return all ranks' running statistics, float32 `[ranks, S]`; None with one rank.
 
-    Each rank's follow its own films: `paddle.DataParallel` averages gradients alone.
+    Each rank's follow its own films: `paddle.DataParallel` averages only gradients.
     """
     if paddle.distributed.get_world_size() == 1:
         return None
