@@ -233,6 +233,12 @@ def films_it_reads():
         "big endian, words of 8 bits": big_endian(plain, 8, "OW"),
         "big endian, 8 bits": big_endian(plain, 8, "OB"),
     }
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[274] = orientation
+        films[f"PNG, orientation {orientation}"] = picture(odd, "PNG", exif=exif)
+        films[f"JPEG, orientation {orientation}"] = picture(odd, "JPEG", exif=exif)
+    films["broken EXIF"] = picture(odd, "PNG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
     for function in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
         window = {"WindowCenter": 1000.5, "WindowWidth": 903, "VOILUTFunction": function}
         films[function] = dicom(twelve, BitsStored=12, RescaleSlope="1.7", **window)

@@ -6,6 +6,7 @@ import decodeJpeg, { init } from "./packages/jsquash-jpeg/decode.js";
 import { isDicom, readDicom } from "./dicom.js";
 import { checkSides, FilmError, rint } from "./film_error.js";
 import { endsOf } from "./grey_values.js";
+import { upright } from "./orientation.js";
 
 let jpegModule;
 
@@ -32,7 +33,10 @@ export function kindOf(bytes) {
  */
 export async function readFilm(bytes) {
   const kind = kindOf(bytes);
-  return guarded(kind, () => ({ DICOM: readDicom, PNG: readPng, JPEG: readJpeg })[kind](bytes));
+  return guarded(kind, async () => {
+    if (kind === "DICOM") return readDicom(bytes);
+    return upright(await (kind === "PNG" ? readPng(bytes) : readJpeg(bytes)), bytes, kind);
+  });
 }
 
 async function guarded(kind, read) {
