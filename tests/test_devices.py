@@ -199,10 +199,10 @@ def send_at(process, step, number):
     process.communicate()
 
 
-@pytest.mark.parametrize("level", ["O1", "O2"])
 def test_a_half_precision_run_that_is_killed_goes_on_to_the_bit(
-    level, train, trained, phantoms, standin_variables, tmp_path
+    train, trained, phantoms, standin_variables, tmp_path
 ):
+    level = "O2"  # all that O1 keeps, and the float32 weights beside
     amp, steps = ["--amp", level], ["--save-steps", 2]
     _, whole, _ = trained(level)
     process = begin(phantoms, tmp_path / "save", standin_variables, *amp, *steps)

@@ -255,7 +255,9 @@ def test_the_page(browser, films, random_weights, reference, tmp_path):
         assert probs == sorted(probs, reverse=True) and len(rows) == 14
         known = [row for row in cells if row[0] not in UNKNOWN]
         assert all(row[2] == row[1] for row in known)  # calibrated, by a line that changes nothing
-        assert {(row[3], *row[5:]) for row in known} == {("0.2500", "2.0000", "negative")}
+        assert {(row[3], *row[5:]) for row in known} == {
+            ("0.2500", "2.0000", "negative, caution: by 2 films with it")
+        }
         unknown = {tuple(row[2:]) for row in cells if row[0] in UNKNOWN}
         assert unknown == {("nan", "nan", "nan", "nan", "")}
         assert "The reference values are not of this network: they are of other weights." in text

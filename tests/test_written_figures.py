@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 
+from evaluation import written_figures
+from evaluation.figures import measure
 from evaluation.reports import _cell
 from evaluation.written_figures import figure_text, for_json, number_text
 from films.label_lists import CLASS_NAMES
@@ -43,3 +45,16 @@ def test_a_cell_names_the_columns_that_it_is_saved_as():
         _cell(0.84123, [None, None]) == '<td data-columns="0.841 nan nan">0.841 (no interval)</td>'
     )
     assert _cell(None) == "<td>nan</td>"
+
+
+def test_intervals_of_two_classes_are_no_interval_of_one(monkeypatch):
+    monkeypatch.setattr(written_figures, "CLASS_NAMES", ("A", "B"))
+    bounds = np.array([[0.1, 0.2], [0.3, np.nan]])
+    assert for_json({"auroc": bounds[:, 0], "auroc_95_percent": bounds, "mean": [0.2, 0.4]}) == {
+        "auroc": {"A": 0.1, "B": 0.3},
+        "auroc_95_percent": {"A": [0.1, 0.2], "B": [0.3, None]},
+        "mean": [0.2, 0.4],
+    }
+    labels, probs = np.array([[0, 1], [1, 0], [1, 1], [0, 0]]), np.arange(8).reshape(4, 2) / 8
+    found = measure(labels, probs, ["a", "b", "c", "d"])
+    assert isinstance(found["auroc_mean_95_percent"], list)
