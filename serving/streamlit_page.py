@@ -83,6 +83,11 @@ def main():
         )
 
 
+def shown(number):
+    """Return a number as text; of what is not known, a dash."""
+    return "–" if np.isnan(number) else f"{number:.4f}"
+
+
 def columns(prob, known, values):
     """Return what the table says of a finding: dict from heading, the same for all, to text.
 
@@ -93,11 +98,11 @@ def columns(prob, known, values):
     """
     row = {"Probability": f"{prob:.4f}"}
     if values:
-        row["Calibrated"] = f"{known.calibrated:.4f}"
-        row["Base rate"] = f"{known.base_rate:.4f}"
+        row["Calibrated"] = shown(known.calibrated)
+        row["Base rate"] = shown(known.base_rate)
         row["Above, of films without it"] = "–" if known.above is None else f"{known.above} %"
     if known:
-        row["Threshold"] = f"{known.threshold:.4f}"
+        row["Threshold"] = shown(known.threshold)
         row["Decision"] = ", ".join(filter(None, (known.decision(prob), known.caution())))
     return row
 

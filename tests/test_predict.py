@@ -259,7 +259,7 @@ def test_the_page(browser, films, random_weights, reference, tmp_path):
             ("0.2500", "2.0000", "negative, caution: by 2 films with it")
         }
         unknown = {tuple(row[2:]) for row in cells if row[0] in UNKNOWN}
-        assert unknown == {("nan", "nan", "nan", "nan", "")}
+        assert unknown == {(*["–"] * 4, "caution: by 2 films with it")}
         assert "The reference values are not of this network: they are of other weights." in text
         assert (
             "No finding above its threshold (of the 11 that have one)." in text
