@@ -154,9 +154,8 @@ def test_half_precision_in_bfloat16_too(train, on_cpu):
     assert difference[0] < 2e-2 and difference.max() < 0.1
 
 
-@pytest.mark.parametrize("level", ["O1", "O2"])
-def test_a_step_whose_gradients_overflow_is_left_out(level, train, trained, tmp_path):
-    save = tmp_path / "save"
+def test_a_step_whose_gradients_overflow_is_left_out(train, trained, tmp_path):
+    level, save = "O2", tmp_path / "save"  # O1 has the same scaler
     shutil.copytree(trained(level)[1], save)
     path = save / "epoch_1" / "run.pdstate"
     state = read_pickle(path)
