@@ -120,8 +120,9 @@ def _auroc(positive, scores):
     negatives = len(positive) - positives
     if not positives or not negatives or np.isnan(scores).any():
         return float("nan")
-    # rankdata counts from 1 and gives tied scores their mean rank.
-    u = rankdata(scores)[positive].sum() - positives * (positives + 1) / 2
+    # rankdata counts from 1 and gives tied scores their mean rank; from SciPy 1.18 on in the
+    # precision of the scores, and float32 would round the sum.
+    u = rankdata(scores.astype(np.float64))[positive].sum() - positives * (positives + 1) / 2
     return float(u / (positives * negatives))
 
 

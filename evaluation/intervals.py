@@ -320,6 +320,7 @@ def delong(labels, scores_a, scores_b):
         return difference, float("nan")
     of_positives, of_negatives = [], []
     for scores in (scores_a, scores_b):
+        scores = scores.astype(np.float64)  # from SciPy 1.18 on ranks have the scores' precision
         among_all = rankdata(scores)
         # For each film the share of the other kind that it is ranked right against.
         of_positives.append((among_all[positive] - rankdata(scores[positive])) / n)
