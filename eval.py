@@ -267,10 +267,8 @@ def main(args):
     maps = None
     beside = read_beside(args, listed)  # what is wrong is found now, not after hours of work
     if args.predictions:
-        probs, source = (
-            mean_predictions(args.predictions, listed.names),
-            source_of(args.predictions),
-        )
+        probs = mean_predictions(args.predictions, listed.names)
+        source = source_of(args.predictions)
     else:
         probs, source, maps = run_network(args, films)
     if not is_first_rank():

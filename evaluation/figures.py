@@ -140,11 +140,9 @@ def measure_other_labels(labels, others, probs, patients, names=CLASS_NAMES):
     difference = difference_estimate(*estimates)
     bounds = [intervals(each) for each in estimates]
     both_known = ~np.isnan(labels) & ~np.isnan(others)
-    kinds = {"both": (1, 1), "here_only": (1, 0), "there_only": (0, 1)}
+    kinds = {"in_both": (1, 1), "here_only": (1, 0), "there_only": (0, 1)}
     counts = {
-        f"positive_in_{kind}" if kind == "both" else f"positive_{kind}": (
-            both_known & (labels == here) & (others == there)
-        ).sum(axis=0)
+        f"positive_{kind}": (both_known & (labels == here) & (others == there)).sum(axis=0)
         for kind, (here, there) in kinds.items()
     }
     columns = {

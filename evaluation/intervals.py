@@ -30,9 +30,7 @@ METHOD_OF_DIFFERENCES = (
 CONFIDENCE = 0.95  # of the intervals
 SIGNIFICANT = 0.05  # p-values below it, adjusted for being several
 LEAST_PATIENTS = 3  # patients; of fewer there is no interval: their spread tells nothing
-FEW_PATIENTS = (
-    10  # of fewer an interval is marked: it holds the truth in 9 of 10 samples only, or is wide
-)
+FEW_PATIENTS = 10  # of fewer an interval is marked: it is wide, or less sure
 BY_CHANCE = 0.2  # patients added: 0.1 to 0.33 were tried; benchmarks/coverage.py
 
 

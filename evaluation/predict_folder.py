@@ -1,13 +1,13 @@
 """The folder that predict.py writes: tables, and pictures of films under their heat maps."""
 
 import contextlib
-import csv
 import os
 import tempfile
 
 from evaluation.localization import MAP_LEVELS, boxes_at
 from evaluation.operating_points import Meaning
-from evaluation.predictions_csv import FAILED_COLUMNS, film_names, write_predictions
+from evaluation.predictions_csv import film_names, write_failed, write_predictions
+from films.csv_rows import write_rows
 from films.film_paths import FILM_EXTENSIONS
 from films.label_lists import CLASS_NAMES
 from inference.activation_maps import heat_map, resize_map
@@ -101,7 +101,7 @@ def finding_rows(film, probs, known):
     Args:
         film: its name.
         probs: float32 `[14]`.
-        known: dict from class to `reference_values.Meaning`.
+        known: dict from class to `operating_points.Meaning`.
     """
     return [
         (film, name, prob, *known[name], known[name].decision(prob))
@@ -121,10 +121,8 @@ def write_tables(folder, probs, boxes, findings, failed):
     """
     write_predictions(os.path.join(folder, "predictions.csv"), probs.keys(), probs.values())
     tables = {"boxes.csv": (BOX_COLUMNS, boxes), "findings.csv": (FINDING_COLUMNS, findings)}
-    tables["failed.csv"] = (FAILED_COLUMNS, list(failed.items()))
     for name, (columns, rows) in tables.items():
         if rows:
-            with write_whole(os.path.join(folder, name), "w") as file:
-                writer = csv.writer(file, lineterminator="\n")
-                writer.writerow(columns)
-                writer.writerows(rows)
+            write_rows(os.path.join(folder, name), columns, rows)
+    if failed:
+        write_failed(os.path.join(folder, "failed.csv"), failed)

@@ -4,11 +4,11 @@ import csv
 
 import numpy as np
 
+from films.csv_rows import write_rows
 from films.label_csv import note_once
 from films.label_lists import CLASS_NAMES
-from runtime.files import UserError, first_line, write_whole
+from runtime.files import UserError, first_line
 
-FAILED_COLUMNS = ("Image Index", "error")
 COLUMNS = ["Image Index", *(f"prob_{name}" for name in CLASS_NAMES)]
 
 
@@ -20,19 +20,13 @@ def write_predictions(path, names, probs):
         names: N film names.
         probs: float32 `[N, 14]`.
     """
-    with write_whole(path, "w") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for name, row in zip(names, probs, strict=True):
-            writer.writerow([name, *map(str, row)])
+    pairs = zip(names, probs, strict=True)
+    write_rows(path, COLUMNS, ((name, *map(str, row)) for name, row in pairs))
 
 
 def write_failed(path, failed):
     """Write which films were left out: dict from name to what is wrong with it."""
-    with write_whole(path, "w") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(FAILED_COLUMNS)
-        writer.writerows(failed.items())
+    write_rows(path, ["Image Index", "error"], failed.items())
 
 
 def film_names(path):

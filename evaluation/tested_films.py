@@ -45,16 +45,16 @@ class LeftOut:
     Attributes:
         flow: dict for `participant_flow`: "listed", and where there are any "seen", "not_listed"
             and "failed"; films and patients.
+        seen_films: set of names.
         failed: dict from film to what is wrong with it.
     """
 
     def __init__(self, listed, seen, leaves_out_seen):
         self.flow, self.failed = {"listed": count_films(listed)}, {}
-        self._seen = seen
-        names = {name for each in seen for name in each.films}
+        self._seen, self.seen_films = seen, {name for each in seen for name in each.films}
         if seen:
             self.flow["seen"] = {
-                **count_films(select(listed, names.__contains__)),
+                **count_films(select(listed, self.seen_films.__contains__)),
                 "lists": {each.path: len(each.films) for each in seen},
                 "left_out": leaves_out_seen,
             }
@@ -110,8 +110,7 @@ def choose_tested(test_list, folders, weights=(), leaves_out_seen=False):
     seen = seen_lists(test_list, listed, folders, weights)
     left_out = LeftOut(listed, seen, leaves_out_seen)
     if seen and leaves_out_seen:
-        names = {name for each in seen for name in each.films}
-        listed = select(listed, lambda name: name not in names)
+        listed = select(listed, lambda name: name not in left_out.seen_films)
         if not listed.names:
             raise UserError(
                 f"{test_list}: all films were seen in training, by "

@@ -1,4 +1,4 @@
-"""The one reader of CSV files: label lists, and the tables that data sets publish."""
+"""The one reader and the one writer of CSV files."""
 
 import contextlib
 import csv
@@ -7,7 +7,7 @@ import io
 import zipfile
 import zlib
 
-from runtime.files import UserError, first_line
+from runtime.files import UserError, first_line, write_whole
 
 # Spreadsheets of many countries write the first; both look like a table with a single column.
 OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs"}
@@ -31,13 +31,7 @@ def open_table(path):
             else:
                 file = stack.enter_context(open(path, "rb"))
             yield io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-    except (
-        UnicodeDecodeError,
-        gzip.BadGzipFile,
-        zipfile.BadZipFile,
-        EOFError,
-        zlib.error,
-    ) as error:
+    except (UnicodeDecodeError, EOFError, *DAMAGED) as error:
         raise UserError(
             f"{path}: want a table as CSV, got something else ({first_line(error)}); "
             "download it again"
@@ -98,3 +92,17 @@ def _check_separator(where, header):
                 f"{where}: want cells separated by commas, got {name}; save the table as CSV with "
                 "commas"
             )
+
+
+def write_rows(path, columns, rows):
+    """Write a CSV file, whole.
+
+    Args:
+        path: of the file.
+        columns: the header.
+        rows: iterable of as many cells each.
+    """
+    with write_whole(path, "w") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)

@@ -1,12 +1,11 @@
 """What is noted of films while they are read: which to look at, and what decoded lossy ones."""
 
 import collections
-import csv
 import re
 import sys
 
+from films.csv_rows import write_rows
 from films.plausibility import Doubt, doubt, unused_bits
-from runtime.files import write_whole
 
 
 class FilmNotes:
@@ -79,7 +78,5 @@ class FilmNotes:
 
     def write(self, path):
         """Write the doubted films into a CSV file."""
-        with write_whole(path, "w") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["Image Index", "doubt"])
-            writer.writerows([name, found.text] for name, found in self.doubts.items())
+        rows = ((name, found.text) for name, found in self.doubts.items())
+        write_rows(path, ["Image Index", "doubt"], rows)

@@ -1,9 +1,9 @@
 """Another data set's table as a label list: a CSV file with a column for each class it knows."""
 
-import csv
 import os
 import re
 
+from films.csv_rows import write_rows
 from films.label_lists import CLASS_NAMES
 from public_data.label_tables import (
     METADATA_COLUMNS,
@@ -16,7 +16,7 @@ from public_data.label_tables import (
 )
 from public_data.openi_tables import is_archive, read_openi
 from public_data.vindr_tables import read_vindr
-from runtime.files import UserError, write_whole
+from runtime.files import UserError
 
 
 def write_label_csv(data_set, table, output, metadata, unmentioned, all_views, flat, readers=None):
@@ -58,13 +58,13 @@ def write_label_csv(data_set, table, output, metadata, unmentioned, all_views, f
     known = [name for name in CLASS_NAMES if name in said]
     known += [name for name in said if name not in CLASS_NAMES]
     with_patients = any(film.patient for film in kept.values())
-    with write_whole(output, "w") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["Image Index", *["Patient ID"] * with_patients, *known])
-        for name, film in kept.items():
-            # csv writes None as an empty cell: unknown.
-            states = [film.labels[finding] for finding in known]
-            writer.writerow([name, *[film.patient] * with_patients, *states])
+    columns = ["Image Index", *["Patient ID"] * with_patients, *known]
+    # csv writes None as an empty cell: unknown.
+    rows = (
+        [name, *[film.patient] * with_patients, *(film.labels[finding] for finding in known)]
+        for name, film in kept.items()
+    )
+    write_rows(output, columns, rows)
     _show(output, kept, left_out, known, "reports" if data_set == "openi" else "patients")
 
 
