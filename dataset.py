@@ -92,7 +92,9 @@ class ChestXray14(paddle.io.Dataset):
         self.is_noting = self._rows is None
         self.notes = FilmNotes() if self.is_noting else cache.notes(self.names)
         if self._rows is None:
-            self.source = f"their files (the cache {cache.folder} is not used: {reason})"
+            self.source = "their files"
+            if reason:
+                self.source += f" (the cache {cache.folder} is not used: {reason})"
 
     @property
     def epoch(self):

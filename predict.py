@@ -96,6 +96,7 @@ from evaluation.predict_folder import (
     unfinished,
     write_tables,
 )
+from evaluation.written_figures import table_text
 from films.film_loader import film_pool, in_order
 from films.film_notes import FilmNotes
 from films.film_paths import films_below
@@ -109,6 +110,8 @@ from runtime.files import UserError, sha256
 from runtime.progress import progress_bar
 from serving.server import Page, check_server, serve
 from weights.trained_sizes import choose_sizes
+
+COLUMNS = ("calibrated", "base rate", "above", "threshold", "decision", "caution")  # of meanings
 
 
 def main(args):
@@ -197,6 +200,11 @@ def predict_films(args, paths, reading, layer, draws, thresholds, values):
         write_tables(folder, probs, boxes, findings, failed)
     table = os.path.join(args.output_dir, "predictions.csv")
     beside = ", and pictures beside it" if boxes else ""
+    if values:
+        print(
+            "above: the share of validation films without the finding that got a lower probability",
+            file=sys.stderr,
+        )
     print(f"wrote {table}{beside}; not for clinical use", file=sys.stderr)
     for decoder, count in notes.decoders.items():
         print(f"note: {count} films are compressed with loss, {decoder}", file=sys.stderr)
@@ -263,29 +271,27 @@ def show(bar, path, found, probs, known):
     if found:
         print(f"warning: {path}: {found.text}: look at it before its figures", file=sys.stderr)
     print(path)
-    for c in np.argsort(-probs, kind="stable"):
-        name = CLASS_NAMES[c]
-        words = [f"  {name:<18} {probs[c]:.4f}"]
-        if name in known:
-            words += in_words(known[name], probs[c])
-        print("  ".join(words), flush=True)
+    order = np.argsort(-probs, kind="stable")
+    rows = [(CLASS_NAMES[c], f"{probs[c]:.4f}") for c in order]
+    if known:
+        texts = [in_words(known.get(CLASS_NAMES[c]), probs[c]) for c in order]
+        used = [n for n in range(len(COLUMNS)) if any(row[n] for row in texts)]
+        rows = [(*row, *(text[n] for n in used)) for row, text in zip(rows, texts, strict=True)]
+        rows.insert(0, ("", "probability", *(COLUMNS[n] for n in used)))
+    print(table_text(rows), flush=True)
     if text := none_above(probs, known):
         print(f"  {text}", flush=True)
 
 
 def in_words(known, prob):
-    """Return texts for a line: what is known of a probability, a `Meaning`."""
-    words = []
+    """Return what is known of a probability, a `Meaning`, as a text for each of `COLUMNS`."""
+    if known is None:
+        return [""] * len(COLUMNS)
+    by_reference = ["", "", ""]
     if known.above is not None:
-        words.append(f"calibrated {known.calibrated:.4f}")
-        words.append(f"base rate {known.base_rate:.4f}")
-        words.append(f"above {known.above:3} % of films without it")
-    words.append(f"threshold {known.threshold:.4f}")
-    if decision := known.decision(prob):
-        words.append(decision)
-    if caution := known.caution():
-        words.append(caution)
-    return words
+        by_reference = [f"{known.calibrated:.4f}", f"{known.base_rate:.4f}", f"{known.above} %"]
+    caution = known.caution().removeprefix("caution: ").removesuffix(" with it")
+    return [*by_reference, f"{known.threshold:.4f}", known.decision(prob), caution]
 
 
 if __name__ == "__main__":

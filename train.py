@@ -127,6 +127,9 @@ def parse_args():
     )
     output.add_argument("--log-dir", default="logs", help="folder for a copy of what is printed")
     output.add_argument("--log-freq", type=positive_int, default=10, help="steps between lines")
+    output.add_argument(
+        "--verbose", action="store_true", help="on a terminal, too, the AUROC of every class"
+    )
     output.add_argument("--visualdl", help="folder for VisualDL's scalars (pip install visualdl)")
     args = parser.parse_args()
     if args.tf32:
@@ -168,7 +171,7 @@ from training.callbacks import (
 from training.checkpoints import Checkpoints, Run, find_checkpoints
 from training.curves import Curves
 from training.log_file import log_file
-from training.memory import warn_of_memory
+from training.memory import check_recompute, warn_of_memory
 from training.ranks import check_same_checkpoint
 from training.recipe import half_precision, make_optimizer
 from training.trainer import Trainer
@@ -179,6 +182,7 @@ FIXED = (
     *("learning_rate", "lr_schedule", "decay_epochs", "decay_factor", "monitor", "amp"),
     *("amp_dtype", "tf32", "window"),
 )
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def main(args):
@@ -199,7 +203,7 @@ def main(args):
         run, network, optimizer, trainer.figures, args.save_dir, args.save_steps, args.keep
     )
     config = configuration(args, device)
-    with log_file(args.log_dir) as log:
+    with log_file(args.log_dir, args.verbose) as log:
         print_once(shown(config))
         print_once(f"films come from {train_set.source}")
         if device == "cpu":
@@ -231,6 +235,8 @@ def choose_device(args):
         check_precision(f"--amp {args.amp} --amp-dtype {args.amp_dtype}", args.amp_dtype)
     if args.tf32:
         check_precision("--tf32", "tf32")
+    if args.recompute:
+        check_recompute()
     warn_of_memory(args.batch_size, args.crop_size, args.amp != "off", args.recompute)
     return device
 
@@ -360,10 +366,8 @@ def say_what_is_there(args, run, log):
     is_there = os.path.exists(best)
     print_once(f"done: epoch {run.epoch}, best validation {monitor} {run.best:.4f}")
     weights = best if is_there else f"none; {monitor} was never defined on {args.val_list}"
-    print_once(
-        f"weights: {weights}; figures of each epoch: {args.save_dir}/metrics.csv, curves.png; "
-        f"log: {log}"
-    )
+    print_once(f"weights: {weights}")
+    print_once(f"figures of each epoch: {args.save_dir}/metrics.csv, curves.png; log: {log}")
     if is_there:
         print_once(f"next: python eval.py --data-dir {args.data_dir} --weights {best}")
 
@@ -374,7 +378,9 @@ def shown(config):
         f"{key}={','.join(map(str, value)) if isinstance(value, list) else value}"
         for key, value in config.items()
     )
-    return textwrap.fill("  ".join(words), 100, break_long_words=False, break_on_hyphens=False)
+    unbroken = "  ".join(word.replace(" ", NO_BREAK) for word in words)
+    text = textwrap.fill(unbroken, 100, break_long_words=False, break_on_hyphens=False)
+    return text.replace(NO_BREAK, " ")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def number_text(value, form=".3f"):
     return format(float("nan") if value is None else float(value), form)
 
 
-def figure_text(value, interval=None, form=".3f", space=" "):
+def figure_text(value, interval=None, form=".3f"):
     """Return a figure and its interval as text: "0.841 (0.820 to 0.860)".
 
     Args:
@@ -54,23 +54,23 @@ def figure_text(value, interval=None, form=".3f", space=" "):
         interval: (low, high), NaN or None where there is none; None: not asked for, nothing is
             said of it.
         form: of the numbers, as `format` takes it.
-        space: between the figure and its interval.
     """
     text = number_text(value, form)
     if interval is None:
         return text
     if any(bound is None or np.isnan(bound) for bound in interval):
-        return f"{text}{space}(no interval)"
+        return f"{text} (no interval)"
     low, high = (number_text(bound, form) for bound in interval)
-    return f"{text}{space}({low} to {high})"
+    return f"{text} ({low} to {high})"
 
 
 def missed_text(figures):
     """Return the share that is called healthy though ill, or why there is none, as text."""
     if figures["ill"] < LEAST_POSITIVES:
-        return f"{figures['ill']} films with a finding: fewer than {LEAST_POSITIVES}"
-    share = figure_text(figures[MISSED], figures.get(f"{MISSED}_95_percent"), ".4f", "  ")
-    return f"{share}  of {figures['ill']} films"
+        films = "film" if figures["ill"] == 1 else "films"
+        return f"{figures['ill']} {films} with a finding: fewer than {LEAST_POSITIVES}"
+    share = figure_text(figures[MISSED], figures.get(f"{MISSED}_95_percent"))
+    return f"{share} of {figures['ill']} films"
 
 
 def few_patients(counts):
@@ -81,3 +81,23 @@ def few_patients(counts):
     """
     pairs = zip(CLASS_NAMES, counts, strict=True)
     return [name for name, count in pairs if 0 < count < FEW_PATIENTS]
+
+
+def table_text(rows, indent="  ", gap="  "):
+    """Return a table as text, its columns as wide as their widest text.
+
+    Args:
+        rows: tuples of texts; a row may end early, and its last text is not counted then.
+        indent: before each line.
+        gap: between columns.
+    """
+    rows = list(rows)
+    columns = max(map(len, rows))
+    # What a short row ends with may run over the columns behind it.
+    kept = [row if len(row) == columns else row[:-1] for row in rows]
+    widths = [max((len(row[n]) for row in kept if n < len(row)), default=0) for n in range(columns)]
+    lines = (
+        gap.join(text.ljust(width) for text, width in zip(row, widths, strict=False))
+        for row in rows
+    )
+    return "\n".join((indent + line).rstrip() for line in lines)

@@ -91,10 +91,10 @@ class FilmCache:
 
         Returns:
             rows: int64 `[len(paths)]`, rows of `films`; None where the cache cannot be used.
-            reason: why it cannot, or "".
+            reason: why it cannot; "" where it can, and where there is none.
         """
         if self.index is None:
-            return None, "no such cache, or an incomplete one"
+            return None, "it is incomplete" if os.path.exists(self.folder) else ""
         if self.index["version"] != self.VERSION:
             return None, "another version of this project wrote it"
         if self.index.get("window") != reading.window:

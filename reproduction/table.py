@@ -51,4 +51,4 @@ def final_table(places, result_dir, save_dir, pretrained):
         counts["training films"][1] = "unknown"
     pages = [os.path.join(folder, "report.html") for folder in folders]
     table = side_by_side(PUBLISHED["arnoweng/CheXNet"], theirs, ours, comparison, counts)
-    return [*lines, "", *table, "", f"pages: {', '.join(pages)}"]
+    return [*lines, "", table, "", f"pages: {', '.join(pages)}"]

@@ -7,7 +7,9 @@ import contextlib
 import ctypes
 import glob
 import importlib.metadata
+import io
 import os
+import sys
 import warnings
 
 # Paddle 2.6 brings a zlib of its own: what loads after it cannot decode PNG with Pillow 13's.
@@ -75,6 +77,8 @@ def compute_on_cores():
     `import paddle` sets OMP_NUM_THREADS to 1 unless it is set. With a GPU that is right. And let
     this process keep memory that it has freed: an array of fresh pages takes ten times as long to
     write as one of pages that were there.
+
+    Paddle is imported here, to leave out its warning of every number of threads but 1.
     """
     if has_gpu():
         return
@@ -83,6 +87,12 @@ def compute_on_cores():
         libc = ctypes.CDLL(None)
         libc.mallopt(_MMAP_MAX, 0)
         libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        import paddle  # noqa: F401
+    for line in said.getvalue().splitlines():
+        if "OMP_NUM_THREADS" not in line:
+            print(line, file=sys.stderr)
 
 
 # Paddle's CPU convolutions end in Intel's MKL, which takes its slow path on AMD processors unless

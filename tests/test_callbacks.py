@@ -145,3 +145,25 @@ def test_what_the_loss_scaler_prints_is_shown_once(tmp_path):
     assert outputs[0].startswith("Found inf or nan, current scale is: 1024.0")
     assert outputs[1] == ""
     assert [path.read_text() for path in (tmp_path / "logs").iterdir()] == outputs[:1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+def test_a_terminal_gets_short_lines_and_the_log_file_all(tmp_path):
+    line = "step 10/614 - loss: 0.1650 - AUROC_Mass: 0.5343 - AUROC_Hernia: nan - AUROC_avg: 0.5401"
+    code = (
+        "import sys\n"
+        "from training.log_file import log_file\n"
+        "with log_file(sys.argv[1], sys.argv[2] == 'verbose'):\n"
+        f"    print({line!r})"
+    )
+    printed = []
+    for kind in ("short", "verbose"):
+        terminal, end = os.openpty()
+        words = [sys.executable, "-c", code, tmp_path / kind, kind]
+        subprocess.run(words, cwd=ROOT, stdout=end, check=True)
+        printed.append(os.read(terminal, 1000).decode())
+        os.close(end)
+        os.close(terminal)
+        [log] = (tmp_path / kind).iterdir()
+        assert log.read_text() == f"{line}\n"
+    assert printed == ["step 10/614 - loss: 0.1650 - AUROC_avg: 0.5401\r\n", f"{line}\r\n"]

@@ -305,7 +305,9 @@ def test_what_is_printed_and_drawn(some, tmp_path, capsys):
     figures |= measure_subgroups(labels, probs, patients, groups, thresholds)
     show_intervals(figures)
     rows = capsys.readouterr().err.splitlines()
-    mass = f"{np.nanmean(labels[:, 4]):.4f}  of {np.isfinite(labels[:, 4]).sum()} labelled films"
+    mass = (
+        f"{np.nanmean(labels[:, 4]):.4f}      of {np.isfinite(labels[:, 4]).sum()} labelled films"
+    )
     assert rows[6].startswith("  Mass") and rows[6].endswith(mass)
     assert rows[16] == "  not known of any film: Hernia"
     difference = measure_difference(labels, probs, probs[::-1], patients)

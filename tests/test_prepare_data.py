@@ -45,7 +45,7 @@ def test_the_cache_gives_the_same_films_to_the_bit(forked, data):
         return [films.numpy() for films, _ in FilmLoader(dataset, batch_size=7, num_workers=2)]
 
     before = train_films(data)
-    assert "no such cache" in before.source
+    assert before.source == "their files"
     expected = batches(before)
     assert f"wrote {data / CACHE}: 44 films" in cached(forked, data)
     assert tree(data / CACHE) == ["films.npy", "index.json"]
@@ -95,7 +95,7 @@ def cut_cache(folder):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (cut_cache, "no such cache"),
+        (cut_cache, "it is incomplete"),
         (replace_film, "has changed since"),
         (older_version, "another version"),
         (new_film, "99999999_000.png is not in it"),

@@ -100,13 +100,11 @@ def test_which_differences_survive(two):
 def test_what_is_printed_of_a_difference(two, capsys):
     show_difference(two[-1], ["a.csv"], ["b.csv"])
     printed = capsys.readouterr()
-    rows = dict(line.split(None, 1) for line in printed.out.splitlines()[1:])
+    rows = dict(line.split(None, 1) for line in printed.out.splitlines()[4:])
     assert rows["Atelectasis"] == "undefined: no positives"
     assert rows["Cardiomegaly"] == "undefined: no negatives"
-    assert (
-        rows["Mass"].endswith("caution: 3 patients with it") and "caution" not in rows["Effusion"]
-    )
-    assert "p undefined" in rows["Nodule"] and rows["Nodule"].endswith("caution: 1 patient with it")
+    assert rows["Mass"].endswith("  3 (few)") and "few" not in rows["Effusion"]
+    assert "undefined  undefined" in rows["Nodule"] and rows["Nodule"].endswith("  1 (few)")
     assert "over 12 of 14 classes" in rows["mean"] and "nan" not in printed.out
     assert printed.err == (
         "1 of 12 differences survive Holm's adjustment at 0.05: A is better in Effusion\n"

@@ -120,7 +120,7 @@ def test_what_is_printed_and_drawn_of_groups(capsys):
     metrics["thresholds"] |= {"precision": np.full(14, np.nan), "ill": 200, MISSED: 0.01}
     show_subgroups(metrics)
     printed = capsys.readouterr().err
-    assert "sex not known        10 films with a finding: fewer than 30" in printed
+    assert "  sex not known  10 films with a finding: fewer than 30" in printed
     assert printed.count(" above ") == 4  # a gap of each rate
     assert metrics["subgroups"]["sex"]["F"]["too_few_positives"] == ["Hernia"]
     panels = draw_group_panels(metrics)["sex"]

@@ -30,7 +30,7 @@ def test_arrays_become_what_metrics_json_has():
 
 def test_a_figure_as_text():
     assert figure_text(0.84123) == "0.841"
-    assert figure_text(0.84123, (0.8, 0.86), ".4f", "  ") == "0.8412  (0.8000 to 0.8600)"
+    assert figure_text(0.84123, (0.8, 0.86), ".4f") == "0.8412 (0.8000 to 0.8600)"
     assert figure_text(0.84123, [None, None]) == "0.841 (no interval)"
     assert figure_text(0.84123, np.full(2, np.nan), "+.3f") == "+0.841 (no interval)"
     assert number_text(None) == number_text(np.nan) == "nan" and number_text(0.1, "") == "0.1"

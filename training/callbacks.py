@@ -1,6 +1,8 @@
 """What train.py adds to paddle.callbacks."""
 
+import contextlib
 import datetime
+import io
 import math
 import time
 
@@ -58,6 +60,8 @@ class Upkeep(paddle.callbacks.Callback):
 class Lines(paddle.callbacks.ProgBarLogger):
     """Prints what `paddle.Model` prints, with the run's own epochs and steps after a resume.
 
+    Its line about averages is left out: the metrics here are of all films so far, not averages.
+
     Args:
         run: the `Run`.
         log_freq: steps between lines.
@@ -68,7 +72,8 @@ class Lines(paddle.callbacks.ProgBarLogger):
         self.run = run
 
     def on_train_begin(self, logs=None):
-        super().on_train_begin(logs)
+        with contextlib.redirect_stdout(io.StringIO()):
+            super().on_train_begin(logs)
         self.epochs += self.run.epoch
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -86,12 +91,12 @@ class Lines(paddle.callbacks.ProgBarLogger):
 
 
 class EpochLine(paddle.callbacks.Callback):
-    """Prints one short line an epoch; comes after `BestModel`.
+    """Prints two short lines an epoch; comes after `BestModel`.
 
-        epoch 3/20: train loss 0.1650, val loss 0.1712, val AUROC_avg 0.8123 (best), rate 0.001,
-        0:12:03, at most 3:24:51 left
+        epoch 3/20: train loss 0.1650, val loss 0.1712, val AUROC_avg 0.8123 (best), rate 0.001
+        epoch 3/20: took 0:12:03, at most 3:24:51 left
 
-    (in one line; the times are missing for an epoch that this process did not begin).
+    The second is missing for an epoch that this process did not begin.
 
     Args:
         run: the `Run`.
@@ -112,11 +117,11 @@ class EpochLine(paddle.callbacks.Callback):
             best = not self.run.waited and name == f"val_{self.monitor}"
             parts.append(f"{name.replace('_', ' ', 1)} {row[name]:.4f}{' (best)' * best}")
         parts.append(f"rate {row['learning_rate']:.3g}")
+        epoch, left = f"epoch {row['epoch']}/{self.epochs}", self.epochs - row["epoch"]
+        print_once(f"{epoch}: {', '.join(parts)}")
         if self.began is not None:
             took = datetime.timedelta(seconds=round(time.monotonic() - self.began))
-            left = self.epochs - row["epoch"]
-            parts += [str(took), *([f"at most {left * took} left"] if left else [])]
-        print_once(f"epoch {row['epoch']}/{self.epochs}: {', '.join(parts)}")
+            print_once(f"{epoch}: took {took}" + (f", at most {left * took} left" if left else ""))
 
 
 class SkippedSteps(paddle.callbacks.Callback):

@@ -2,7 +2,10 @@
 
 import sys
 
+import paddle
+
 from runtime.devices import free_memory, print_once
+from runtime.files import UserError
 
 GIB = 2**30
 # Of one film of 224 x 224 pixels in float32: what Paddle's operators keep of it for the backward
@@ -10,6 +13,19 @@ GIB = 2**30
 # (benchmarks/training_memory.py). It grows with the number of pixels; half precision halves it.
 FILM, FILM_RECOMPUTED = 122.9 * 2**20, 37.9 * 2**20
 WEIGHTS = 4 * 4 * 6_968_206  # in float32: parameters, their gradients, and Adam's two moments
+
+
+# Paddle 2.6.2 ends the process where a ReLU's output is to be computed again.
+CAN_RECOMPUTE = not paddle.__version__.startswith("2")
+
+
+def check_recompute():
+    """Raise UserError where --recompute cannot be had."""
+    if not CAN_RECOMPUTE:
+        raise UserError(
+            f"--recompute: want Paddle 3, got {paddle.__version__}; leave it out, and give "
+            "--amp O1 or a smaller --batch-size"
+        )
 
 
 def step_memory(films, crop_size, half=False, recompute=False):
@@ -45,6 +61,8 @@ def why_too_much(free, films, crop_size, half, recompute):
     for words in (["--amp O1"], ["--recompute"], ["--amp O1", "--recompute"]):
         if (half and "--amp O1" in words) or (recompute and "--recompute" in words):
             continue  # it is on
+        if "--recompute" in words and not CAN_RECOMPUTE:
+            continue
         options = half or "--amp O1" in words, recompute or "--recompute" in words
         if (takes := step_memory(films, crop_size, *options)) <= free:
             ways.append(f"{' '.join(words)} ({takes / GIB:.1f} GiB)")
