@@ -1,4 +1,4 @@
-# Docker was not at hand: the RUN and CMD lines were run in a folder of their own, with Python 3.11 on Debian 12.
+# Docker was not at hand. What the lines below run, without apt-get, was run in a folder of its own on Debian 12.
 #   docker build -t chexnet .
 #   docker run --rm --shm-size=1g chexnet                   make demo, and what it prints
 #   docker run --rm -it --shm-size=1g -v /path/to/ChestX-ray14:/chexnet/ChestX-ray14 -v "$PWD/out:/out" \
