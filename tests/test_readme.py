@@ -4,11 +4,11 @@ import json
 import re
 
 import pytest
+from helpers.commands import code_in, commands_of, options_of
 from helpers.places import ROOT
 
 SCRIPTS = ("train", "eval", "predict", "export", "prepare_data", "convert_torch_weights")
 SCRIPTS += ("reproduce",)
-ACTIONS = ("download", "check", "cache", "split", "labels")
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +28,10 @@ def test_the_two_are_in_step(readmes):
     assert shapes[0] == shapes[1]
     ours, theirs = (
         [block for block in blocks(text) if "<64" not in block] for text in (english, chinese)
+    )
+    assert ours == theirs
+    ours, theirs = (
+        [command.words() for command in commands_of(text)] for text in (english, chinese)
     )
     assert ours == theirs
     assert [set(re.findall(r"`(--[a-z][\w-]*)", text)) for text in (english, chinese)] == [
@@ -62,35 +66,19 @@ def test_the_figures_of_the_training_here_are_those_of_its_files(readmes):
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/*.md")])
 
 
-def code_in(page):
-    """The text in a page's code blocks and between its single backquotes."""
-    text = page.read_text()
-    found = re.findall(r"^ *```\w*\n(.*?)^ *```$", text, re.M | re.S)
-    outside = re.sub(r"^ *```.*?^ *```$", "", text, flags=re.M | re.S)
-    return [*found, *re.findall(r"`([^`\n]+)`", outside)]
-
-
-def options_of(script, *words):
-    """The options that a command's --help lists."""
-    result = script(words[0], *words[1:], "--help")
-    assert result.returncode == 0, result.stderr
-    return set(re.findall(r"--[a-z][\w-]*", result.stdout))
-
-
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_every_option_that_is_named_is_there(script, name):
-    there = options_of(script, f"{name}.py")
-    if name == "prepare_data":
-        actions = {word: options_of(script, "prepare_data.py", word) for word in ACTIONS}
+def test_every_option_that_is_named_is_there(name):
+    """Also of commands that are not whole, such as `eval.py --boxes` in a sentence."""
+    there = options_of(f"{name}.py")
     commands = []
     for page in PAGES:
-        for code in code_in(page):
+        for code in code_in(page.read_text()):
             whole = code.replace("\\\n", " ")  # a line that goes on
             commands += re.findall(rf"(?<![\w/]){name}\.py([^\n#`]*)", whole)
     assert any(command.strip() for command in commands)
     for command in commands:
         if name == "prepare_data" and (action := re.match(r" (\w+)", command)):
-            there = actions[action[1]]
+            there = options_of("prepare_data.py", action[1])
         named = re.findall(r"(?<![\w-])--[a-z][\w-]*", command)
         assert set(named) <= there, command
 
@@ -102,7 +90,7 @@ def test_every_file_command_and_target_that_a_page_names_is_there(page):
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M))
     for link in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
         assert link.startswith("http") or (page.parent / link).exists(), link
-    for code in code_in(page):
+    for code in code_in(page.read_text()):
         for path in re.findall(r"(?<![\w./-])((?:[\w-]+/)*[\w-]+\.(?:py|md|cff|toml))\b", code):
             assert (ROOT / path).exists() or path in files, f"{path} in {code!r}"
         for target in re.findall(r"(?:^|&& |`)make ([a-z][\w-]*)", code, re.M):

@@ -21,6 +21,12 @@ def test_no_large_file_is_tracked():
     assert {name: size for name, size in sizes.items() if size > LARGEST} == {}
 
 
+def test_pyproject_has_the_paddle_of_the_requirements_file():
+    texts = [(ROOT / name).read_text() for name in ("pyproject.toml", "requirements-cpu.txt")]
+    ours, theirs = (re.findall(r"paddlepaddle==[\d.]+", text) for text in texts)
+    assert ours == theirs and len(ours) == 1
+
+
 def test_no_test_file_imports_another_and_no_benchmark_imports_tests():
     imports = r"^\s*(?:from|import) (test_\w+|conftest|tests|helpers)\b"
     for path in tracked("tests/test_*.py", "benchmarks/*.py"):
