@@ -84,13 +84,15 @@ def draw_pictures(job):
         Rows for `write_tables`: the regions that each of `MAP_LEVELS` marks, in pixels of the film.
     """
     folder, film, whole, maps = job
-    boxes = []
+    boxes, shown = [], os.path.basename(film)
     for finding, (prob, activation) in maps.items():
         with write_whole(os.path.join(folder, picture_name(film, finding))) as file:
-            heat_map(whole, activation, finding, prob).save(file, "PNG")
+            heat_map(whole, activation, finding, prob, name=shown).save(file, "PNG")
         stretched = resize_map(activation, *whole.shape[::-1])
         for level in MAP_LEVELS:
             for left, top, right, bottom in boxes_at(stretched, level).tolist():
+                if (right - left, bottom - top) == (whole.shape[1], whole.shape[0]):
+                    continue  # the whole film says nothing of where
                 boxes.append((film, finding, level, left, top, right - left, bottom - top))
     return boxes
 

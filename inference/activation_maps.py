@@ -8,7 +8,9 @@ from PIL import Image, ImageDraw, ImageFont
 from model import TenCrop
 from runtime.files import UserError
 
-COLOURS = "inferno"  # of matplotlib: even in lightness and told apart by the colour-blind
+# Of matplotlib, and which part of it, from yellow to red: it shows on white bone as on black air,
+# and the colour-blind tell it apart.
+COLOURS, LEAST_COLOUR, MOST_COLOUR = "YlOrRd", 0.25, 0.9
 CLEAR_BELOW = 1 / 3  # of a map's range: below it the film is left as it is
 STRONGEST_TINT = 0.7  # of a colour over the film, where the map is largest
 FRAME_COLOUR = "#56B4E9"  # of boxes: neither a grey nor one of those colours
@@ -200,8 +202,8 @@ def resize_map(activation, width, height):
     return np.asarray(Image.fromarray(activation).resize((width, height), Image.BILINEAR))
 
 
-def heat_map(film, activation, finding, prob, boxes=()):
-    """Draw a film and, beside it, the film under its map, with a line below that says what it is.
+def heat_map(film, activation, finding, prob, boxes=(), name=""):
+    """Draw a film and, beside it, the film under its map, with lines below that say what it is.
 
     Args:
         film: uint8 `[H, W]`.
@@ -210,9 +212,10 @@ def heat_map(film, activation, finding, prob, boxes=()):
         finding: what the map is of.
         prob: its probability.
         boxes: `[K, 4]`: left, top, right and bottom of frames to draw, pixels of the film.
+        name: of the film.
 
     Returns:
-        An RGB `PIL.Image`, 2 W wide and, with the line, higher than H by `caption_height`.
+        An RGB `PIL.Image`, 2 W wide and, with the lines, higher than H by `caption_height`.
     """
     height, width = film.shape
     activation = resize_map(np.asarray(activation, np.float32), width, height)
@@ -231,13 +234,14 @@ def heat_map(film, activation, finding, prob, boxes=()):
         for shift in (0, width):
             frame = (left + shift, top, right + shift - 1, bottom - 1)
             draw.rectangle(frame, outline=FRAME_COLOUR, width=max(1, width // 160))
-    _write_caption(picture, width, f"{finding}, probability {prob:.3f}")
+    lines = [name, f"{finding}, probability {prob:.3f}", "Not for clinical use"]
+    _write_caption(picture, width, lines, np.median(film))
     return picture
 
 
 def caption_height(width):
-    """Return the height of the line below a picture of a film of this width, pixels."""
-    return 3 * _text_size(width)
+    """Return the height of the lines below a picture of a film of this width, pixels."""
+    return 4 * _text_size(width)
 
 
 def _text_size(width):
@@ -246,28 +250,47 @@ def _text_size(width):
 
 def _tinted(grey, strength):
     """Return a film `[H, W, 3]` under colours, the more of them the larger `strength` `[H, W]`."""
-    from matplotlib import colormaps  # here: it takes a while to load
-
-    colours = colormaps[COLOURS](strength)[:, :, :3] * 255
+    colours = colours_of(strength)
     share = np.clip((strength - CLEAR_BELOW) / (1 - CLEAR_BELOW), 0, 1)[:, :, np.newaxis]
     share = STRONGEST_TINT * share
     return grey * (1 - share) + colours * share
 
 
-def _write_caption(picture, width, text):
-    """Write below a film and its map: text, a warning, and which colour is how much."""
+def colours_of(strength):
+    """Return the colours of strengths from 0 to 1: float `[..., 3]`, from 0 to 255."""
+    from matplotlib import colormaps  # here: it takes a while to load
+
+    place = LEAST_COLOUR + (MOST_COLOUR - LEAST_COLOUR) * np.asarray(strength)
+    return colormaps[COLOURS](place)[..., :3] * 255
+
+
+def _write_caption(picture, width, lines, ground):
+    """Write below a film and its map: lines of text, and which colour is how much.
+
+    Args:
+        ground: grey value that the colours are shown on, as they look on that film.
+    """
     size = _text_size(width)
-    top = picture.height - 3 * size
+    top = picture.height - caption_height(width)
     draw = ImageDraw.Draw(picture)
     font = ImageFont.load_default(size)
     words = {"fill": "black", "font": font}
-    draw.text((size // 2, top + size * 0.2), text, **words)
-    draw.text((size // 2, top + size * 1.6), "Not for clinical use", **words)
+    for n, text in enumerate(filter(None, lines)):
+        text = _shortened(text, lambda text: draw.textlength(text, font) <= width - size)
+        draw.text((size // 2, top + size * (0.1 + 1.25 * n)), text, **words)
     bar = np.linspace(0, 1, width - size)[np.newaxis].repeat(size, axis=0)
-    # As the colours look on middle grey.
-    ground = np.full((*bar.shape, 3), 128.0)
-    colours = Image.fromarray(_tinted(ground, bar).round().astype(np.uint8))
+    grey = np.full((*bar.shape, 3), float(ground))
+    colours = Image.fromarray(_tinted(grey, bar).round().astype(np.uint8))
     picture.paste(colours, (width + size // 2, top + size // 3))
     ends = {**words, "anchor": "la"}, {**words, "anchor": "ra"}
-    draw.text((width + size // 2, top + size * 1.6), "speaks least", **ends[0])
-    draw.text((2 * width - size // 2, top + size * 1.6), "speaks most", **ends[1])
+    draw.text((width + size // 2, top + size * 1.5), "less evidence", **ends[0])
+    draw.text((2 * width - size // 2, top + size * 1.5), "more evidence", **ends[1])
+
+
+def _shortened(text, fits):
+    """Return a text, without its middle where it would not fit."""
+    kept = text
+    while not fits(kept) and len(kept) > 3:
+        half = (len(kept) - 2) // 2
+        kept = f"{text[:half]}…{text[-half:]}"
+    return kept

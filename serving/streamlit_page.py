@@ -79,7 +79,7 @@ def main():
         st.image(
             heat_map(np.asarray(shown), maps[0][CLASS_NAMES.index(finding)], finding, of[finding]),
             caption=f"{upload.name}, and where the network looks for {finding}: "
-            "the brighter, the more it speaks for the finding",
+            "the redder, the more evidence of the finding",
         )
 
 

@@ -16,7 +16,7 @@ from evaluation.intervals import FEW_PATIENTS
 from evaluation.operating_points import read_reference, read_thresholds, why_other
 from films import plausibility
 from films.label_lists import CLASS_NAMES
-from inference.activation_maps import COLOURS
+from inference.activation_maps import colours_of
 from runtime.files import UserError, sha256, what_is_wrong, write_json, write_whole
 from web.npm_packages import INSTALL_NODE, PACKAGES, fetch_packages
 
@@ -165,7 +165,6 @@ def write_site(folder, onnx_file, network, crop_size, resize, known):
     Raises:
         UserError: npm or a package of it cannot be had.
     """
-    from matplotlib import colormaps  # here: it takes a while to load
 
     shutil.copytree(PAGE, folder)
     packages = os.path.join(folder, "packages")
@@ -194,7 +193,7 @@ def write_site(folder, onnx_file, network, crop_size, resize, known):
             "blank": plausibility.BLANK,
             "dark": plausibility.DARK,
         },
-        "colours": (colormaps[COLOURS](np.arange(256))[:, :3] * 255).round().astype(int).tolist(),
+        "colours": colours_of(np.arange(256) / 255).round().astype(int).tolist(),
         "packages": [
             {
                 "name": package.name,
