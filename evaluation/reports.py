@@ -57,6 +57,7 @@ def write_report(folder, figures, listed, probs, examples, why_none=None):
         **_shared(metrics),
         figure=_page_figure,
         cell=_cell,
+        count=_count,
         data=metrics.get("data", {"list": None, "source": None}),
         published=published_columns() if report_plots.has_published(metrics) else None,
         kinds=report_plots.CURVES,
@@ -66,7 +67,8 @@ def write_report(folder, figures, listed, probs, examples, why_none=None):
             kind: {rate: _address(panel) for rate, panel in of_kind.items()}
             for kind, of_kind in group_panels.items()
         },
-        missed=_address(drawings[MISSED]["svg"]) if group_panels else None,
+        without_panels=[kind for kind in metrics.get("subgroups", {}) if kind not in group_panels],
+        missed=_address(drawings[MISSED]["svg"]) if MISSED in drawings else None,
         missed_key=MISSED,
         dots={name: _address(drawings[name]["svg"]) for name in ("auroc", "average_precision")},
         examples=[_example(names, labels, probs, example) for example in examples],
@@ -135,9 +137,15 @@ def _page_figure(value, interval=None, digits=3):
     return figure_text(value, interval, f".{digits}f")
 
 
-def _cell(value, interval=None, digits=3):
+def _count(number):
+    """Return a cell of a table with a number of films or the like."""
+    columns = f' data-columns="{number}"' if number >= 1000 else ""
+    return markupsafe.Markup(f"<td{columns}>{number:,}</td>")
+
+
+def _cell(value, interval=None, digits=3, sign=""):
     """Return a cell of a table; of a figure with an interval "Save as CSV" makes three columns."""
-    form = f".{digits}f"
+    form = f"{sign}.{digits}f"
     columns = " ".join(number_text(number, form) for number in (value, *(interval or ())))
     text = figure_text(value, interval, form)
     attribute = f' data-columns="{columns}"' if interval else ""

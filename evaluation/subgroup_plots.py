@@ -37,12 +37,17 @@ def draw_group_figures(metrics):
 
 
 def draw_group_panels(metrics):
-    """Draw a panel of each kind of group and rate: dict from kind to dict from rate to SVG."""
+    """Draw a panel of each kind of group and rate: dict from kind to dict from rate to SVG.
+
+    A panel without a dot is left out, and a kind without a panel.
+    """
+    panels = {}
     with rc_context(STYLE):
-        return {
-            kind: {rate: figure_bytes(_panel(metrics, kind, rate)) for rate in GROUP_RATES}
-            for kind in metrics["subgroups"]
-        }
+        for kind, groups in metrics["subgroups"].items():
+            for rate in GROUP_RATES:
+                if not np.isnan([figures[rate] for figures in groups.values()]).all():
+                    panels.setdefault(kind, {})[rate] = figure_bytes(_panel(metrics, kind, rate))
+    return panels
 
 
 def _panel(metrics, kind, rate):
@@ -93,7 +98,7 @@ def _draw_rate(axes, metrics, kind, rate):
 def _draw_group(axes, name, figures, rate, y, colour, marker):
     """Draw a rate of a group at heights y, `[14]`; return what was drawn, arrays of `[14]`."""
     there = len(CLASS_NAMES) - len(figures["too_few_positives"])
-    label = name if there == len(CLASS_NAMES) else f"{name} ({there} of 14 classes)"
+    label = name if there == len(CLASS_NAMES) else f"{name} ({there} of {len(CLASS_NAMES)} classes)"
     drawn = [figures[rate]]
     if f"{rate}_95_percent" in figures:
         low, high = figures[f"{rate}_95_percent"].T

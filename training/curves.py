@@ -105,10 +105,10 @@ def _draw(losses, mean, rate, panels, history, best):
     losses.set_title("Loss")
     line(mean, "val_AUROC_avg", VALIDATION)
     mean.axhline(0.5, c=GREY, lw=0.5)
-    mean.set_title("Mean AUROC of the validation films")
+    mean.set_title("Mean validation AUROC")
     if best is not None:
         value = next(row["val_AUROC_avg"] for row in history if row["epoch"] == best)
-        mean.set_title(f"Mean AUROC of the validation films: {value:.4f} at epoch {best}")
+        mean.set_title(f"Mean validation AUROC: {value:.4f} at epoch {best}")
     line(rate, "learning_rate", VALIDATION)
     rate.set_yscale("log")
     rate.margins(y=0.2)
@@ -117,6 +117,8 @@ def _draw(losses, mean, rate, panels, history, best):
         line(axes, f"val_AUROC_{name}", VALIDATION)
         axes.axhline(0.5, c=GREY, lw=0.5)
         axes.set_title(name.replace("_", " "))
+        if np.isnan([row[f"val_AUROC_{name}"] for row in history]).all():
+            axes.text(0.5, 0.6, "undefined", ha="center", c=GREY, transform=axes.transAxes)
     for axes in (losses, mean, rate, *panels):
         axes.set_xlim(0.5, max(len(epochs), 2) + 0.5)
         axes.xaxis.get_major_locator().set_params(integer=True)
