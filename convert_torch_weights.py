@@ -48,7 +48,7 @@ import paddle
 
 from films.label_lists import CLASS_NAMES
 from model import CheXNet, load_weights, normalize
-from runtime.files import UserError, sha256, write_whole
+from runtime.files import UserError, refuse_placeholder, sha256, write_whole
 from weights.array_pipe import digest
 from weights.torch_checkpoint import Checkpoint, read_torch
 from weights.torch_names import paddle_name
@@ -111,6 +111,7 @@ def read_checkpoint(path, crops, head=None):
     """
     with open(path, "rb"):  # a missing file is reported before torch is asked for
         pass
+    refuse_placeholder(path)
     if path.endswith(".pdparams"):
         raise UserError(f"{path}: this is a Paddle file already; give it to --weights as it is")
     if path.endswith(".safetensors") and importlib.util.find_spec("torch") is None:

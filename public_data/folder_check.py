@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from films.film_loader import read_all
-from films.film_paths import is_film, list_films, locate_films
+from films.film_paths import is_film, list_films, locate_films, similar_film
 from films.film_pixels import AS_STORED
 from films.label_lists import CLASS_NAMES, films_shared, read_labels
 from public_data.demographics import demographics, demographics_rows
@@ -60,8 +60,10 @@ def check(data_dir, paths, workers, reading=AS_STORED):
         lists[split]["is_reference"] = lists[split]["sha256"] == LABELS[f"{split}_list.txt"][1][1]
         missing = [name for name in names if name not in there]
         if missing:
+            similar = similar_film(data_dir, missing[0])
             problems.append(
                 f"{file_of[split]}: {len(missing)} films are missing, the first is {missing[0]}"
+                + (f"; there is {similar!a}: write names as the files have them" if similar else "")
             )
     splits = list(read)
     for n, one in enumerate(splits):
