@@ -15,6 +15,7 @@ tensors are compared, and no film.
 """
 
 import importlib.util
+import re
 
 from runtime import command_line
 
@@ -48,7 +49,7 @@ import paddle
 
 from films.label_lists import CLASS_NAMES
 from model import CheXNet, load_weights, normalize
-from runtime.files import UserError, sha256, write_whole
+from runtime.files import UserError, refuse_placeholder, sha256, write_whole
 from weights.array_pipe import digest
 from weights.torch_checkpoint import Checkpoint, read_torch
 from weights.torch_names import paddle_name
@@ -56,6 +57,8 @@ from weights.untrusted_files import read_safetensors
 from weights.weight_files import state_bytes
 
 TOLERANCE = 1e-5  # of a probability
+# What lies among a network's tensors and is none: of averaged weights, and a loss's weights.
+BESIDE = re.compile(r"(?:^|\.)(?:n_averaged|pos_weight)$")
 HEAD_WEIGHT = "densenet121.out.0.weight"
 
 
@@ -81,6 +84,8 @@ def main(args):
     parameters = sum(p.size for p in network.parameters() if not p.stop_gradient)
     print(f"converted {len(state)} of {len(checkpoint.arrays)} tensors")
     print(f"dropped {dropped['counters']} num_batches_tracked, which Paddle has no use for")
+    for name in dropped["beside"]:
+        print(f"dropped {name}, which is no part of the network")
     if args.backbone_only:
         print(f"dropped {dropped['head']} tensors of the head; the network's is fresh")
     print(f"{parameters:,} trainable parameters")
@@ -111,6 +116,7 @@ def read_checkpoint(path, crops, head=None):
     """
     with open(path, "rb"):  # a missing file is reported before torch is asked for
         pass
+    refuse_placeholder(path)
     if path.endswith(".pdparams"):
         raise UserError(f"{path}: this is a Paddle file already; give it to --weights as it is")
     if path.endswith(".safetensors") and importlib.util.find_spec("torch") is None:
@@ -179,17 +185,21 @@ def convert(torch_state, network, path, backbone_only=False):
 
     Returns:
         state: dict from Paddle's name to float32 array.
-        dropped: {"counters": number of num_batches_tracked, "head": number of head tensors}.
+        dropped: {"counters": number of num_batches_tracked, "head": number of head tensors,
+            "beside": names of what is `BESIDE` the network}.
 
     Raises:
         UserError: naming a tensor that is left over on either side, or of another shape.
     """
     wanted = network.state_dict()
-    state, dropped = {}, {"counters": 0, "head": 0}
+    state, dropped = {}, {"counters": 0, "head": 0, "beside": []}
     # Biases last: of a head that does not fit, the weight's shape says more.
     for torch_name, array in sorted(torch_state.items(), key=lambda item: "bias" in item[0]):
         if torch_name.endswith("num_batches_tracked"):
             dropped["counters"] += 1
+            continue
+        if BESIDE.search(torch_name):
+            dropped["beside"].append(torch_name)
             continue
         name = paddle_name(torch_name)
         is_head = name is not None and name.startswith("densenet121.out.")
@@ -197,10 +207,12 @@ def convert(torch_state, network, path, backbone_only=False):
             dropped["head"] += 1
             continue
         if name not in wanted or name in state:
-            why = "the same tensor twice" if name in state else f"{list(array.shape)} of its own"
+            why = f"{list(array.shape)} of its own; this network has another architecture, or it "
+            why += "is of a loss or a metric: save the state dict without it then"
+            if name in state:
+                why = "the same tensor twice; of two networks (student and teacher, say) save one"
             raise UserError(
-                f"{path}: want only DenseNet-121 and its head, got {torch_name!r}, {why}; "
-                "this network has another architecture"
+                f"{path}: want only DenseNet-121 and its head, got {torch_name!r}, {why}"
             )
         if not np.isfinite(array).all():
             raise UserError(

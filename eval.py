@@ -171,12 +171,14 @@ import numpy as np
 import paddle
 
 from dataset import CenterCrop, ChestXray14
+from evaluation.class_order import other_order
 from evaluation.eval_folder import (
     begin_results,
     check_folder,
     describe_data,
     source_of,
     weights_of,
+    why_of_others,
     write_metrics,
 )
 from evaluation.figures import (
@@ -222,7 +224,7 @@ from public_data.nih_tables import read_data_entry, subgroups
 from runtime.devices import describe_device, is_first_rank, print_once, set_device
 from runtime.files import file_facts, write_json
 from runtime.versions import versions
-from weights.trained_sizes import choose_sizes
+from weights.trained_sizes import check_window, choose_sizes
 
 
 class Beside(NamedTuple):
@@ -259,6 +261,7 @@ def main(args):
         # Of several processes (paddle.distributed.launch) each takes its share, and one prints.
         args.device = set_device(args.device)
         args.resize, args.crop_size = choose_sizes(args.weights, args.resize, args.crop_size)
+        check_window(args.weights, args.window)
     listed, left_out = choose_films(args)
     if args.compare:
         compare(args.compare, args.test_list, listed, args.output_dir)
@@ -357,6 +360,10 @@ def learn_from_validation(args, listed, beside):
     """Return `Beside` with validation films, thresholds, and operating_points.json if asked for."""
     lists = args.thresholds_list, listed, args.test_list
     validation, probs = read_validation(args.thresholds_from, *lists)
+    ours = source_of(args.predictions) if args.predictions else network_facts(args)
+    if other := why_of_others(source_of([args.thresholds_from]), ours):
+        text = f"warning: {args.thresholds_from}: {other}; predict those films as these"
+        print_once(text, file=sys.stderr)
     _, labels, patients = validation
     thresholds = choose_thresholds(labels, probs, args.threshold_rule)
     unions, _ = beside.unions
@@ -371,6 +378,12 @@ def learn_from_validation(args, listed, beside):
     values = reference_values(labels, probs, patients, thresholds, args.calibration)
     made_of = {"list": file_facts(args.thresholds_list), **source_of([args.reference_from])}
     return beside._replace(reference={"rule": args.threshold_rule, **made_of, **values})
+
+
+def network_facts(args):
+    """Return what predictions depend on: dict, as metrics.json has it."""
+    names = ("crops", "crop_size", "resize", "window")
+    return {"weights": file_facts(args.weights), **{name: getattr(args, name) for name in names}}
 
 
 def run_network(args, films):
@@ -390,11 +403,7 @@ def run_network(args, films):
     if films.notes.doubts and args.output_dir:
         films.notes.write(os.path.join(args.output_dir, "doubted_films.csv"))
     source = {
-        "weights": file_facts(args.weights),
-        "crops": args.crops,
-        "crop_size": args.crop_size,
-        "resize": args.resize,
-        "window": args.window,
+        **network_facts(args),
         **films.notes.as_figures(),
         "precision": precision,
         "device": args.device,
@@ -412,6 +421,8 @@ def measure_all(args, listed, probs, beside, maps):
     figures = measure(*measured, with_intervals)
     figures["flow"] = participant_flow(listed, probs, beside.validation)
     show_aurocs(figures)
+    if text := other_order(listed.labels, probs):
+        print(f"warning: {text}", file=sys.stderr)
     if thresholds is not None:
         figures["thresholds"] = {
             "from": file_facts(args.thresholds_from),

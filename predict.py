@@ -106,10 +106,10 @@ from inference.activation_maps import TenCropMaps, look
 from inference.engine import load_network
 from model import TenCrop
 from runtime.devices import set_device
-from runtime.files import UserError, sha256
+from runtime.files import UserError, read_json, sha256
 from runtime.progress import progress_bar
 from serving.server import Page, check_server, serve
-from weights.trained_sizes import choose_sizes
+from weights.trained_sizes import check_window, choose_sizes
 
 COLUMNS = ("calibrated", "base rate", "above", "threshold", "decision", "caution")  # of meanings
 
@@ -121,10 +121,13 @@ def main(args):
     thresholds = read_thresholds(args.thresholds) if args.thresholds else None
     values = read_reference(args.reference) if args.reference else None
     args.resize, args.crop_size = choose_sizes(args.weights, args.resize, args.crop_size)
+    check_window(args.weights, args.window)
     reading = Reading(args.window, args.any_modality)
     other = other_network(values, args)
-    if other:
-        print(f"warning: {args.reference}: {other}; make it anew", file=sys.stderr)
+    of_thresholds = read_json(args.thresholds) if args.thresholds else None
+    for path, why in (args.reference, other), (args.thresholds, other_network(of_thresholds, args)):
+        if why:
+            print(f"warning: {path}: {why}; make it anew", file=sys.stderr)
     if args.serve:
         check_server(args.host, args.port)
         layer = load_layer(args, draws=True)
@@ -141,7 +144,7 @@ def main(args):
 
 
 def other_network(values, args):
-    """Say why --reference is of another network than --weights; None where it is not."""
+    """Say why values of a file are of another network than --weights; None where they are not."""
     if values and os.path.exists(args.weights):
         return why_other(values, sha256(args.weights), args.crop_size, args.resize)
     return None

@@ -175,6 +175,7 @@ from training.memory import check_recompute, warn_of_memory
 from training.ranks import check_same_checkpoint
 from training.recipe import half_precision, make_optimizer
 from training.trainer import Trainer
+from weights.trained_sizes import shown_window
 
 # Options that decide what is learnt: a run goes on with the same ones. --epochs may grow.
 FIXED = (
@@ -369,7 +370,8 @@ def say_what_is_there(args, run, log):
     print_once(f"weights: {weights}")
     print_once(f"figures of each epoch: {args.save_dir}/metrics.csv, curves.png; log: {log}")
     if is_there:
-        print_once(f"next: python eval.py --data-dir {args.data_dir} --weights {best}")
+        window = f" --window={shown_window(args.window)}" if args.window else ""
+        print_once(f"next: python eval.py --data-dir {args.data_dir} --weights {best}{window}")
 
 
 def shown(config):

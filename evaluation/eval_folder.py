@@ -93,6 +93,21 @@ def weights_of(predictions):
     return [member["weights"]["path"] for member in members if "weights" in member]
 
 
+def why_of_others(theirs, ours):
+    """Say in what the network behind some predictions differs from another; None: in nothing known.
+
+    Args:
+        theirs, ours: dicts as `source_of` returns them.
+    """
+    network, tested = (facts.get("weights", {}).get("sha256") for facts in (theirs, ours))
+    if network and tested and network != tested:
+        return "they are of other weights"
+    for key in ("crops", "crop_size", "resize", "window"):
+        if key in theirs and key in ours and theirs[key] != ours[key]:
+            return f"they are of --{key.replace('_', '-')} {theirs[key]}, not {ours[key]}"
+    return None
+
+
 def begin_results(folder, names, probs, reference=None, failed=()):
     """Write predictions.csv, and remove what was computed from those before.
 

@@ -32,7 +32,7 @@ def write_failed(path, failed):
 def film_names(path):
     """Return the names of the films in a predictions.csv; none where it is missing or broken."""
     try:
-        with open(path, newline="", encoding="utf-8") as file:
+        with open(path, newline="", encoding="utf-8-sig") as file:
             return [row["Image Index"] for row in csv.DictReader(file)]
     except (FileNotFoundError, KeyError, UnicodeDecodeError, csv.Error):
         return []
@@ -53,7 +53,7 @@ def read_predictions(path, names, option="--test-list"):
         UserError: the file is missing or broken, or lacks one of the films. It may have more.
     """
     try:
-        with open(path, newline="", encoding="utf-8") as file:
+        with open(path, newline="", encoding="utf-8-sig") as file:
             header, *rows = csv.reader(file)
         if sorted(header) != sorted(COLUMNS):
             raise ValueError(f"the columns {','.join(header)[:80]!r}")
@@ -62,8 +62,9 @@ def read_predictions(path, names, option="--test-list"):
         ordered = ([row[n] for n in order] for row in rows if len(row) == len(order))
         probs = {name: np.array(values, np.float32) for name, *values in ordered}
         for name, row in probs.items():
-            if row.shape != (len(CLASS_NAMES),) or not ((row >= 0) & (row <= 1)).all():
-                raise ValueError(f"a line of {name} without 14 probabilities")
+            wrong = row[~((row >= 0) & (row <= 1))]
+            if wrong.size:
+                raise ValueError(f"{wrong[0]:g} for {name}, which is no probability of 0 to 1")
         if len(probs) != len(rows):
             raise ValueError("a film twice, or a line without 14 probabilities")
     except (ValueError, csv.Error) as error:

@@ -7,7 +7,7 @@ import io
 import zipfile
 import zlib
 
-from runtime.files import UserError, first_line, write_whole
+from runtime.files import UserError, first_line, refuse_placeholder, write_whole
 
 # Spreadsheets of many countries write the first; both look like a table with a single column.
 OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs"}
@@ -22,6 +22,7 @@ def open_table(path):
     Raises:
         UserError: what is read is no text, or the archive is damaged.
     """
+    refuse_placeholder(path)
     try:
         with contextlib.ExitStack() as stack:
             if str(path).endswith(".gz"):
@@ -31,7 +32,12 @@ def open_table(path):
             else:
                 file = stack.enter_context(open(path, "rb"))
             yield io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-    except (UnicodeDecodeError, EOFError, *DAMAGED) as error:
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}: want a table as CSV in UTF-8, got other bytes ({first_line(error)}); save it "
+            "again (in a spreadsheet: CSV UTF-8), or download it again"
+        ) from None
+    except (EOFError, *DAMAGED) as error:
         raise UserError(
             f"{path}: want a table as CSV, got something else ({first_line(error)}); "
             "download it again"

@@ -4,6 +4,7 @@ import collections
 import concurrent.futures
 import concurrent.futures.process
 import functools
+import hashlib
 import json
 import os
 import signal
@@ -181,29 +182,41 @@ def in_order(pool, function, jobs, ahead):
         yield functools.partial(_result, waiting.popleft())
 
 
-def read_all(films, workers, reading):
+def read_all(films, workers, reading, digests=None):
     """Read films in whole, and keep none.
 
     Args:
         films: dict from name to path.
         workers: number of processes.
         reading: how values of more than 8 bits are read.
+        digests: dict to put the digest of each film's pixels into, by name; None: none are made.
 
     Returns:
         dict from name to what is wrong with those that cannot be read, and the `FilmNotes` of the
         others.
     """
-    read = functools.partial(read_film_with_facts, reading=reading)
+    read = functools.partial(_read_and_digest, reading=reading, digests=digests is not None)
     failed, notes = {}, FilmNotes()
     with film_pool(workers) as pool, progress_bar(total=len(films), unit="film") as bar:
         results = in_order(pool, read, films.values(), 64)
         for name, result in zip(films, results, strict=True):
             try:
-                notes.add(name, *result())
+                film, facts, digest = result()
+                notes.add(name, film, facts)
+                if digests is not None:
+                    digests[name] = digest
             except (UserError, OSError) as error:
                 failed[name] = str(error)
             bar.update()
     return failed, notes
+
+
+def _read_and_digest(path, reading, digests):
+    """Return a film, its `FilmFacts` and a digest of shape and pixels, or None for that."""
+    film, facts = read_film_with_facts(path, reading=reading)
+    if not digests:
+        return film, facts, None
+    return film, facts, hashlib.blake2b(repr(film.shape).encode() + film.tobytes()).digest()
 
 
 def _result(future):

@@ -1,6 +1,7 @@
 """Where films are: below a data folder, or below whatever folder is given."""
 
 import os
+import unicodedata
 
 from films.dicom import is_dicom
 from runtime.files import UserError
@@ -24,12 +25,44 @@ def find_films(data_dir, names):
     paths = locate_films(data_dir, names)
     missing = [name for name in names if name not in paths]
     if missing:
+        similar = similar_film(data_dir, missing[0])
+        remedy = "complete the download or shorten the list"
+        if similar:
+            remedy = f"there is {similar!a}: write names as the files have them"
         raise UserError(
             f"{os.path.join(data_dir, 'images', missing[0])}: want a film, got no such file "
-            f"({len(missing)} of {len(names)} listed films are missing); "
-            "complete the download or shorten the list"
+            f"({len(missing)} of {len(names)} listed films are missing); {remedy}"
         )
+    name_of = {}
+    for name in names:
+        other = name_of.setdefault(paths[name], name)
+        if other != name:
+            raise UserError(
+                f"{paths[name]}: want each film once in a list, got it as {other} and as {name}; "
+                "remove one of the two"
+            )
     return [paths[name] for name in names]
+
+
+def similar_film(data_dir, name):
+    """Return the name of a film that differs from one that is missing in how it is written only.
+
+    That is in its ending (.jpg for .png, or none), in upper and lower case, or in the form of its
+    Unicode letters, of which macOS writes another. None if there is no such film.
+    """
+    folder, bare = os.path.split(name)
+    there = list_films(data_dir)
+    if folder:
+        parents = (os.path.join(data_dir, part, folder) for part in ("", "images"))
+        there = [entry for path in filter(os.path.isdir, parents) for entry in os.listdir(path)]
+    found = (entry for entry in there if entry.lower().endswith(FILM_EXTENSIONS))
+    return min((entry for entry in found if _stem(entry) == _stem(bare)), default=None)
+
+
+def _stem(name):
+    stem, ending = os.path.splitext(name)
+    stem = stem if ending.lower() in FILM_EXTENSIONS else name
+    return unicodedata.normalize("NFC", stem).casefold()
 
 
 def locate_films(data_dir, names):

@@ -9,7 +9,7 @@ from PIL import Image, ImageChops, UnidentifiedImageError
 
 from films.dicom import SIDES, is_dicom, read_dicom
 from films.grey_values import apply_window, eight_bits, look_up
-from runtime.files import UserError, first_line
+from runtime.files import UserError, first_line, refuse_placeholder
 
 # Of pictures that are larger than PIL expects; `SIDES` is the limit here.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -92,6 +92,8 @@ def read_film_with_facts(path, resize=256, name=None, reading=AS_STORED):
     except IsADirectoryError:
         raise UserError(f"{name}: want a film, got a folder; give the files in it") from None
     except UnidentifiedImageError:
+        if not hasattr(path, "read"):
+            refuse_placeholder(path)
         raise UserError(
             f"{name}: want a complete PNG, JPEG, TIFF or DICOM film, got a file that does not "
             "decode as any; convert it to PNG, or download it again if it should be one"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from films.label_csv import FILM, PATIENT, as_number, note_once, read_finding, read_label_table
-from runtime.files import UserError
+from runtime.files import UserError, refuse_placeholder
 
 # The order of the flags in the label lists and of the network's outputs.
 CLASS_NAMES = (
@@ -93,6 +93,7 @@ def _is_table(text):
 
 def _read_text(path):
     try:
+        refuse_placeholder(path)
         with open(path, encoding="utf-8-sig") as file:
             return file.read()
     except FileNotFoundError:
@@ -102,8 +103,8 @@ def _read_text(path):
         ) from None
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{path}: want a text file, got bytes that are not UTF-8 at {error.start}; "
-            "give a label list"
+            f"{path}: want a text file, got bytes that are not UTF-8 at {error.start}; unpack it "
+            "if it is an archive, or save it again (in a spreadsheet: CSV UTF-8)"
         ) from None
 
 
@@ -119,9 +120,13 @@ def _read_flags(path, lines):
         name, *flags = line.split() or [""]
         if len(flags) != len(CLASS_NAMES) or not {"0", "1"}.issuperset(flags):
             header = f", or a header with {FILM!r} (CSV)" if not row else ""
+            remedy = "correct the line"
+            words, last = flags[: -len(CLASS_NAMES)], flags[-len(CLASS_NAMES) :]
+            if {*last} <= {"0", "1"} and {*words} - {"0", "1"}:
+                remedy = "names with spaces take a list in CSV, as docs/data.md has it"
             raise UserError(
                 f"{path}:{row + 1}: want a file name and 14 flags of 0 or 1{header}, got "
-                f"{line[:120]!r}; correct the line"
+                f"{line[:120]!r}; {remedy}"
             )
         if name != os.path.basename(name) or "\0" in name or name in (".", ".."):
             raise UserError(

@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from films.film_loader import read_all
-from films.film_paths import is_film, list_films, locate_films
+from films.film_paths import is_film, list_films, locate_films, similar_film
 from films.film_pixels import AS_STORED
 from films.label_lists import CLASS_NAMES, films_shared, read_labels
 from public_data.demographics import demographics, demographics_rows
@@ -60,8 +60,10 @@ def check(data_dir, paths, workers, reading=AS_STORED):
         lists[split]["is_reference"] = lists[split]["sha256"] == LABELS[f"{split}_list.txt"][1][1]
         missing = [name for name in names if name not in there]
         if missing:
+            similar = similar_film(data_dir, missing[0])
             problems.append(
                 f"{file_of[split]}: {len(missing)} films are missing, the first is {missing[0]}"
+                + (f"; there is {similar!a}: write names as the files have them" if similar else "")
             )
     splits = list(read)
     for n, one in enumerate(splits):
@@ -82,8 +84,13 @@ def check(data_dir, paths, workers, reading=AS_STORED):
                     f"{len(shared)} films of {file_of[one]} are of patients in {file_of[other]} "
                     f"who are written differently there, {shared[0]} first"
                 )
-    broken, notes = read_all(there, workers, reading)
+    digests = {}
+    broken, notes = read_all(there, workers, reading, digests)
     problems += broken.values()
+    for one, other, pairs in same_pictures(read, digests):
+        text = f"{len(pairs)} films of {file_of[one]} have the picture of another film"
+        text += f" of {file_of[other]}: {pairs[0][0]} that of {pairs[0][1]}"
+        (remarks if one == other else problems).append(text)
     # About one film in a hundred is doubted of any good data set.
     is_problem = notes.depth() or len(notes.doubts) > DOUBTED * notes.count
     (problems if is_problem else remarks).extend(notes.lines())
@@ -100,6 +107,29 @@ def check(data_dir, paths, workers, reading=AS_STORED):
         "remarks": remarks,
         "problems": problems,
     }
+
+
+def same_pictures(read, digests):
+    """Find films of different names that have the same pixels.
+
+    Args:
+        read: dict from "train", "val" and "test", or some of these, to `LabelList`.
+        digests: dict from film to the digest of its pixels.
+
+    Yields:
+        Two lists, which may be the same, and pairs of films, the first of the one list with one of
+        the other; for those lists that have any.
+    """
+    splits = list(read)
+    for n, one in enumerate(splits):
+        for other in splits[n:]:
+            first = {}
+            for name in filter(digests.__contains__, read[other].names):
+                first.setdefault(digests[name], name)
+            pairs = ((name, first.get(digests.get(name))) for name in read[one].names)
+            pairs = [(name, same) for name, same in pairs if same not in (None, name)]
+            if pairs:
+                yield one, other, pairs
 
 
 def _split(read, lists):

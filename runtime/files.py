@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 
 
 class UserError(ValueError):
@@ -23,6 +24,25 @@ def what_is_wrong(error):
     if isinstance(error, KeyError):
         return f"it has no {error}"
     return first_line(error)
+
+
+# What lies in a file's place where it was not fetched, by how it begins, in small letters.
+PLACEHOLDERS = {
+    b"version https://git-lfs": "a Git LFS pointer, not the file; fetch the file with git lfs pull",
+    b"<!doctype html": "a web page, not the file; download the file itself, with a browser perhaps",
+    b"<html": "a web page, not the file; download the file itself, with a browser perhaps",
+}
+
+
+def refuse_placeholder(path):
+    """Raise UserError if a file is what was downloaded in place of what it is called."""
+    if not stat.S_ISREG(os.stat(path).st_mode):  # a folder; or a pipe, which is read only once
+        return
+    with open(path, "rb") as file:
+        start = file.read(64).lstrip().lower()
+    for beginning, text in PLACEHOLDERS.items():
+        if start.startswith(beginning):
+            raise UserError(f"{path}: this is {text}")
 
 
 @contextlib.contextmanager

@@ -299,7 +299,12 @@ BAD_STATES = {
     ),
     "the same tensor twice": (
         lambda s: s.update({"module.features.conv0.weight": s["features.conv0.weight"]}),
-        "the same tensor twice",
+        "the same tensor twice; of two networks (student and teacher, say) save one",
+    ),
+    "a layer of its own": (
+        lambda s: s.update({"attention.weight": torch.zeros(3, 2)}),
+        "got 'attention.weight', [3, 2] of its own; this network has another architecture, or it is"
+        " of a loss or a metric: save the state dict without it then",
     ),
     "a number among the tensors": (lambda s: s.update(epoch=3), "a int under 'epoch'"),
     "a number for a name": (lambda s: s.update({3: torch.zeros(1)}), "a Tensor under 3"),
@@ -348,6 +353,34 @@ def test_what_lies_beside_the_tensors_does_not_matter(forked, tmp_path, torch_ne
         result = forked("convert_torch_weights.py", path, tmp_path / "w.pdparams")
         assert result.returncode == 0, result.stderr
         assert sha256(tmp_path / "w.pdparams") == sha256(plain)
+
+
+# Lightning-AI/pytorch-lightning 2617 (pos_weight), pytorch/pytorch 101107 (_orig_mod); n_averaged
+# is torch.optim.swa_utils.AveragedModel's.
+def test_what_lies_among_the_tensors_is_dropped_by_name(forked, tmp_path, torch_net, plain):
+    state = rewritten(torch_net.state_dict(), prefix="model._orig_mod.module.")
+    state |= {"criterion.pos_weight": torch.ones(14), "model.n_averaged": torch.tensor(3)}
+    torch.save({"state_dict": state, "pytorch-lightning_version": "2.5"}, tmp_path / "w.ckpt")
+    result = forked("convert_torch_weights.py", tmp_path / "w.ckpt", tmp_path / "w.pdparams")
+    assert result.returncode == 0, result.stderr
+    for name in ("criterion.pos_weight", "model.n_averaged"):
+        assert f"dropped {name}, which is no part of the network\n" in result.stdout
+    assert sha256(tmp_path / "w.pdparams") == sha256(plain)
+
+
+# Sense-X/UniFormer 87, zhuyu-cs/MeanFlow 12: which of the two was it?
+def test_a_checkpoint_with_averaged_weights_too_says_which_are_converted(
+    forked, tmp_path, torch_net, plain
+):
+    state = torch_net.state_dict()
+    averaged = {name: tensor / 2 for name, tensor in state.items()}
+    path = tmp_path / "w.pth"
+    torch.save({"model_ema": averaged, "model": state, "optimizer": {"state": {}}}, path)
+    result = forked("convert_torch_weights.py", path, tmp_path / "w.pdparams")
+    assert f"note: {path} has weights under 'model' and under 'model_ema': the first" in (
+        result.stderr
+    )
+    assert sha256(tmp_path / "w.pdparams") == sha256(plain)
 
 
 class Owned:

@@ -138,7 +138,7 @@ def test_what_is_no_film_at_all_gets_its_own_remedy(tmp_path):
     [
         ("empty", "does not decode"),
         ("truncated", "does not decode"),
-        ("text", "does not decode"),
+        ("text", "this is a web page, not the file"),
         ("gif", "does not decode"),
         ("colour", "want a grey film"),
         ("32-bit", "want 8 or 16 bits"),

@@ -291,7 +291,7 @@ def test_two_networks_are_compared(forked, phantoms, two_networks, tmp_path):
     ("old", "new", "message"),
     [
         ("prob_Hernia", "prob_Ulcer", "the columns"),
-        ("0.", "1.", "without 14 probabilities"),
+        ("0.", "1.", "which is no probability of 0 to 1"),
         ("0000", "9999", "no prediction for 12 of the 12 films of --test-list"),
     ],
 )

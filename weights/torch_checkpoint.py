@@ -163,7 +163,15 @@ def load_torch(path):
 
     state = checkpoint
     if isinstance(checkpoint, dict):
-        state = next((checkpoint[key] for key in STATE_DICT_KEYS if key in checkpoint), checkpoint)
+        chosen = next((key for key in STATE_DICT_KEYS if key in checkpoint), None)
+        state = checkpoint.get(chosen, checkpoint)
+        others = [key for key in checkpoint if key != chosen and _has_weights(checkpoint[key])]
+        if chosen and others:  # averaged ones, often: their AUROCs are others
+            print(
+                f"note: {path} has weights under {chosen!r} and under {others[0]!r}: the first are "
+                "converted; for the second, save them alone",
+                file=sys.stderr,
+            )
     if isinstance(state, StandIn) and not state:
         raise _whole_model(path, state.path)
     if not isinstance(state, dict):
@@ -182,6 +190,11 @@ def load_torch(path):
         # NumPy knows no bfloat16.
         tensors[name] = tensor.float() if tensor.is_floating_point() else tensor
     return tensors
+
+
+def _has_weights(content):
+    """Tell whether a part of a checkpoint is a network's state dict too."""
+    return isinstance(content, dict) and any(str(key).endswith("running_mean") for key in content)
 
 
 def predict(tensors, given):

@@ -46,6 +46,32 @@ def choose_sizes(weights, resize=None, crop_size=None):
     return chosen["resize"], chosen["crop_size"]
 
 
+def check_window(weights, window):
+    """Warn where weights were trained with a --window, and another one or none is given.
+
+    It is not taken over: a window is of one kind of film, and the films may be of another.
+
+    Args:
+        weights: path of a weight file, which need not exist.
+        window: of --window, or None.
+    """
+    found, source = _written_at_training(weights)
+    trained = found.get("window")
+    if trained and trained != window:
+        given = f"--window {shown_window(window)}" if window else "no --window"
+        print(
+            f"warning: {given}, but the weights were trained with --window "
+            f"{shown_window(trained)} ({source}): films of that kind "
+            "come out otherwise than in training",
+            file=sys.stderr,
+        )
+
+
+def shown_window(window):
+    """Return a window as it is given to --window."""
+    return ",".join(f"{number:g}" for number in window)
+
+
 def trained_sizes(weights):
     """Read the sizes that weights were trained with.
 
@@ -62,18 +88,22 @@ def trained_sizes(weights):
     Raises:
         UserError: config.json is not JSON.
     """
-    if weights.endswith(".safetensors") and os.path.isfile(weights):
-        found, source = _metadata(weights), weights
-    else:
-        folder = os.path.dirname(weights)
-        if re.fullmatch(r"epoch_\d+(_step_\d+)?", os.path.basename(folder)):
-            folder = os.path.dirname(folder)
-        source = os.path.join(folder, "config.json")
-        found = _config(source)
+    found, source = _written_at_training(weights)
     try:
         return {key: int(found[key]) for key in USUAL}, source
     except (KeyError, TypeError, ValueError):
         return {}, None
+
+
+def _written_at_training(weights):
+    """Return what a file says of the training of weights, a dict, and the path of that file."""
+    if weights.endswith(".safetensors") and os.path.isfile(weights):
+        return _metadata(weights), weights
+    folder = os.path.dirname(weights)
+    if re.fullmatch(r"epoch_\d+(_step_\d+)?", os.path.basename(folder)):
+        folder = os.path.dirname(folder)
+    source = os.path.join(folder, "config.json")
+    return _config(source), source
 
 
 def _metadata(path):
