@@ -214,12 +214,8 @@ def show_subgroups(figures):
 
 
 def show_gaps(gaps):
-    """Print where each rate differs most between two groups."""
-    say(
-        f"largest gaps between groups with {LEAST_POSITIVES} positives of a class; the intervals "
-        "do not know that\nthese gaps were chosen for being the largest:"
-    )
-    _say_table(
+    """Print where each rate differs most between two groups, if any two can be compared."""
+    rows = [
         (
             gap["kind"],
             gap["rate"].replace("_", " "),
@@ -229,7 +225,14 @@ def show_gaps(gaps):
         )
         for gap in largest_gaps(gaps)
         if gap["kind"] != SEX_AND_AGE
+    ]
+    if not rows:
+        return
+    say(
+        f"largest gaps between groups with {LEAST_POSITIVES} positives of a class; the intervals "
+        "do not know that\nthese gaps were chosen for being the largest:"
     )
+    _say_table(rows)
 
 
 def show_localization(figures):

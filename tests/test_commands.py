@@ -20,7 +20,7 @@ DIARIES = {"logs/README.md", "benchmarks/RESULTS.md", "CHANGELOG.md", "README.zh
 # How a command begins -> why it is not run here, and what the page has to say beside it.
 NOT_RUN = {
     'pip install|python -m venv|source |uv sync|git clone|cd [^"]': ("installs", ""),
-    "git hash-object FILE": ("an example", ""),
+    "git (hash-object FILE|lfs pull)": ("an example", ""),
     "docker ": ("needs Docker", "not built here"),
     "jupyter ": ("needs a browser; test_worked_example.py runs the notebook", "jupyterlab"),
     r"python predict\.py .*--serve": ("runs until Ctrl-C; test_predict.py opens it", "page"),

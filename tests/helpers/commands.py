@@ -12,6 +12,8 @@ from unittest import mock
 
 from helpers.places import ROOT
 
+from runtime import environment
+
 PROGRAMS = "python|pip|make|jupyter|git|source|docker|uv|ruff|cd|ln|export"
 # As a user types it: perhaps after a prompt, with variables before it.
 COMMAND = re.compile(rf"(?:\$ )?(?:[A-Z]+=\S+ )*(?:\.venv/bin/)?(?:{PROGRAMS}) ")
@@ -96,6 +98,8 @@ def parsed(script, words):
     printed, status = io.StringIO(), None
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.dict(os.environ))  # some options set variables for Paddle
+        # A worker of pytest-xdist begins with what its parent has set for Paddle.
+        stack.enter_context(mock.patch.object(environment, "_TF32_OF_USER", None))
         stack.enter_context(mock.patch.object(sys, "argv", [script, *words]))
         stack.enter_context(contextlib.redirect_stdout(printed))
         stack.enter_context(contextlib.redirect_stderr(printed))
