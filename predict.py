@@ -122,7 +122,7 @@ def main(args):
     values = read_reference(args.reference) if args.reference else None
     args.resize, args.crop_size = choose_sizes(args.weights, args.resize, args.crop_size)
     check_window(args.weights, args.window)
-    reading = Reading(args.window, args.any_modality)
+    reading = Reading(args.window, args.any_modality, args.any_colours)
     other = other_network(values, args)
     of_thresholds = read_json(args.thresholds) if args.thresholds else None
     for path, why in (args.reference, other), (args.thresholds, other_network(of_thresholds, args)):

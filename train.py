@@ -246,7 +246,10 @@ def load_data(args):
     """Return the training films and the loaders of training and validation batches."""
     args.train_list = args.train_list or command_line.label_list(args.data_dir, args.split, "train")
     args.val_list = args.val_list or command_line.label_list(args.data_dir, args.split, "val")
-    options = {"resize": args.resize, "reading": Reading(args.window, args.any_modality)}
+    options = {
+        "resize": args.resize,
+        "reading": Reading(args.window, args.any_modality, args.any_colours),
+    }
     crop = RandomCropFlip(args.crop_size)
     train_set = ChestXray14(args.data_dir, args.train_list, crop, seed=args.seed, **options)
     val_set = ChestXray14(args.data_dir, args.val_list, CenterCrop(args.crop_size), **options)

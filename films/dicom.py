@@ -22,6 +22,7 @@ OTHER_MODALITIES = ("CT", "MR", "MG", "US", "XA", "RF", "NM", "PT", "PX", "OT")
 SIDES = (32, 10_000)  # pixels
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+GREY_REMEDY = "export it in grey, or give --any-colours to take its luminance"
 
 # All that is read of a file, beside its first group, which names the transfer syntax. Functional
 # groups are an enhanced object's: window and rescale are in them.
@@ -60,7 +61,7 @@ def _has_no_preamble(start):
     return start[:2] in little and length <= 120 and start[8 + length :][:2] == start[:2]
 
 
-def read_dicom(file, name, window=None, any_modality=False):
+def read_dicom(file, name, window=None, any_modality=False, any_colours=False):
     """Read a film from a DICOM file.
 
     The stored values go through the modality LUT or rescaling, then through the window or VOI LUT;
@@ -73,6 +74,7 @@ def read_dicom(file, name, window=None, any_modality=False):
         name: what to call it in messages.
         window: centre and width to use instead of the file's; None: the file's.
         any_modality: also read films that are not CR, DX, RG or SC.
+        any_colours: also read films with colours, by their luminance.
 
     Returns:
         film: uint8 `[H, W]`.
@@ -116,7 +118,7 @@ def read_dicom(file, name, window=None, any_modality=False):
         ) from None
     words = decoder_words(film, plugin)
     if film.SamplesPerPixel == 3:
-        return _of_equal_channels(patterns, film.BitsStored, name), None, words
+        return _grey_of_colours(patterns, film.BitsStored, name, any_colours), None, words
     return look_up(table, patterns), _span(patterns, values, full, film.PixelRepresentation), words
 
 
@@ -180,7 +182,7 @@ def _refuse_others(header, name, any_modality):
         raise UserError(f"{name}: want one picture, got {frames} frames; export only the film")
     colours = header.get("PhotometricInterpretation")
     if (header.SamplesPerPixel, colours) not in [(1, c) for c in GREY] + [(3, c) for c in COLOURS]:
-        raise UserError(f"{name}: want a grey film, got one with colours; export it in grey")
+        raise UserError(f"{name}: want a grey film, got another kind of colours; export it in grey")
     rows, columns = int(header.Rows), int(header.Columns)
     if min(rows, columns) < SIDES[0] or max(rows, columns) > SIDES[1]:
         raise UserError(
@@ -196,11 +198,15 @@ def _refuse_others(header, name, any_modality):
         )
 
 
-def _of_equal_channels(patterns, bits, name):
+def _grey_of_colours(patterns, bits, name, any_colours):
     """Return the grey values of a film that is stored in colours, uint8 `[H, W]`."""
-    red = patterns[..., 0]
-    if (red != patterns[..., 1]).any() or (red != patterns[..., 2]).any():
-        raise UserError(f"{name}: want a grey film, got one with colours; export it in grey")
+    red, green, blue = (patterns[..., n] for n in range(3))
+    if (red != green).any() or (red != blue).any():
+        if not any_colours:
+            raise UserError(f"{name}: want a grey film, got one with colours; {GREY_REMEDY}")
+        # ITU-R 601-2, rounded as Pillow's convert("L") does.
+        weighted = (19595, red), (38470, green), (7471, blue)
+        red = (sum(n * plane.astype(np.int64) for n, plane in weighted) + 0x8000) >> 16
     return look_up(eight_bits(np.arange(2**bits) / (2**bits - 1)), red)
 
 

@@ -99,8 +99,9 @@ class FilmCache:
             return None, "another version of this project wrote it"
         if self.index.get("window") != reading.window:
             return None, "it was made with another --window"
-        if self.index.get("any_modality") and not reading.any_modality:
-            return None, "it was made with --any-modality"
+        for option in ("any_modality", "any_colours"):
+            if self.index.get(option) and not getattr(reading, option):
+                return None, f"it was made with --{option.replace('_', '-')}"
         row_of = {name: row for row, (name, _, _) in enumerate(self.index["films"])}
         rows = np.empty(len(paths), np.int64)
         for n, (name, path) in enumerate(zip(names, paths, strict=True)):
@@ -157,8 +158,7 @@ def write_cache(data_dir, films, resize, workers, reading=AS_STORED):
     }
     if reading.window:
         index["window"] = reading.window
-    if reading.any_modality:
-        index["any_modality"] = True
+    index |= {key: True for key in ("any_modality", "any_colours") if getattr(reading, key)}
     partial, progress = os.path.join(folder, "films.npy.tmp"), os.path.join(folder, "progress.json")
     digest = hashlib.sha256(json.dumps(index).encode()).hexdigest()
     done, notes = _rows_done(progress, partial, digest)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageChops, UnidentifiedImageError
 
-from films.dicom import SIDES, is_dicom, read_dicom
+from films.dicom import GREY_REMEDY, SIDES, is_dicom, read_dicom
 from films.grey_values import apply_window, eight_bits, look_up
 from runtime.files import UserError, first_line, refuse_placeholder
 
@@ -24,10 +24,12 @@ class Reading(NamedTuple):
         window: centre and width of the values that become 0 to 255, of DICOM files and of pictures
             with 16 bits; None: as a DICOM file says, or the full range.
         any_modality: also read DICOM files that are not of an X-ray modality.
+        any_colours: also read films with colours, as a mark has, by their luminance.
     """
 
     window: list | None = None
     any_modality: bool = False
+    any_colours: bool = False
 
 
 AS_STORED = Reading()
@@ -74,7 +76,7 @@ def read_film(path, resize=256, name=None, reading=AS_STORED):
         uint8 `[1, H, W]`.
 
     Raises:
-        UserError: the file is missing, broken, no film, or not grey.
+        UserError: the file is missing, broken, no film, or not grey where `reading` wants that.
     """
     return read_film_with_facts(path, resize, name, reading)[0]
 
@@ -169,7 +171,7 @@ def read_grey(file, name, reading):
                 "each; convert it to 16 bits of grey"
             )
         else:
-            grey = _grey_plane(image, name)
+            grey = _grey_plane(image, name, reading.any_colours)
         return _upright(grey, image), FilmFacts(span)
 
 
@@ -203,8 +205,8 @@ def _grey_of_16_bits(image, window):
     return Image.fromarray(look_up(table, values)), span
 
 
-def _grey_plane(image, name):
-    """Return the grey plane of an image, decoded; of a colour one whose channels are equal."""
+def _grey_plane(image, name, any_colours):
+    """Return the grey plane of an image, decoded; of one whose channels differ, the luminance."""
     if image.mode == "L":
         image.load()
         return image
@@ -213,7 +215,7 @@ def _grey_plane(image, name):
     rgb = image if image.mode in ("RGB", "RGBA") else image.convert("RGB")
     red, green, blue = (rgb.getchannel(n) for n in range(3))
     if ImageChops.difference(red, green).getbbox() or ImageChops.difference(red, blue).getbbox():
-        raise UserError(
-            f"{name}: want a grey film, got one with colours; convert it to grey yourself"
-        )
+        if any_colours:
+            return rgb.convert("L")
+        raise UserError(f"{name}: want a grey film, got one with colours; {GREY_REMEDY}")
     return red

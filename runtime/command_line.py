@@ -229,6 +229,11 @@ def add_reading_arguments(parser):
         action="store_true",
         help="read DICOM films that are not of modality CR, DX, RG or SC too",
     )
+    parser.add_argument(
+        "--any-colours",
+        action="store_true",
+        help="read films with colours too, as a mark has, by their luminance",
+    )
 
 
 def add_size_arguments(parser, resize=None, crop_size=None):

@@ -11,7 +11,6 @@ from typing import NamedTuple
 from unittest import mock
 
 from helpers.places import ROOT
-
 from runtime import environment
 
 PROGRAMS = "python|pip|make|jupyter|git|source|docker|uv|ruff|cd|ln|export"
