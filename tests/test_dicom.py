@@ -234,6 +234,8 @@ def test_grey_films_stored_in_colours_are_read():
     rgb[5, 5, 1] ^= 1
     with pytest.raises(UserError, match="want a grey film, got one with colours"):
         read(dicom(grey(), **colours, PixelData=rgb.tobytes()))
+    film = read(dicom(grey(), **colours, PixelData=rgb.tobytes()), Reading(any_colours=True))
+    np.testing.assert_array_equal(film, np.asarray(Image.fromarray(rgb).convert("L")))
 
 
 def test_film_radiographs_are_read():

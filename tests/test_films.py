@@ -67,6 +67,17 @@ def test_films_are_turned_as_their_exif_orientation_says(orientation, kind):
     assert difference.max() <= (2 if kind == "JPEG" else 0)
 
 
+def test_a_coloured_mark_is_refused_unless_its_luminance_is_wanted():
+    marked = np.stack([grey()] * 3, -1)
+    marked[:9, :9] = 255, 0, 0
+    content = picture(marked, "PNG")
+    with pytest.raises(UserError, match="got one with colours; .* --any-colours"):
+        read(content)
+    # ITU-R 601-2: 0.299 of red's 255.
+    assert (read(content, Reading(any_colours=True))[:9, :9] == 76).all()
+    np.testing.assert_array_equal(read(content, Reading(any_colours=True))[9:], grey()[9:])
+
+
 def test_a_broken_exif_block_says_nothing():
     for block in (b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", b"\xff" * 40):
         np.testing.assert_array_equal(read(picture(grey(), "PNG", exif=block)), grey())
