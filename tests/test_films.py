@@ -71,7 +71,7 @@ def test_a_coloured_mark_is_refused_unless_its_luminance_is_wanted():
     marked = np.stack([grey()] * 3, -1)
     marked[:9, :9] = 255, 0, 0
     content = picture(marked, "PNG")
-    with pytest.raises(UserError, match="got one with colours; .* --any-colours"):
+    with pytest.raises(UserError, match=r"got one with colours; .* --any-colours"):
         read(content)
     # ITU-R 601-2: 0.299 of red's 255.
     assert (read(content, Reading(any_colours=True))[:9, :9] == 76).all()
