@@ -31,7 +31,7 @@ if environment.has_gpu():  # tests compute on the CPU, or bring a device of thei
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 # Files whose tests wait for processes longest.
-LONGEST = ("test_bench", "test_distributed", "test_reproduce", "test_resume")
+LONGEST = ("test_bench", "test_commands", "test_distributed", "test_reproduce", "test_resume")
 
 
 def pytest_collection_modifyitems(items):

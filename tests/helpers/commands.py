@@ -93,8 +93,12 @@ def _before_main(script):
 
 
 def parsed(script, words):
-    """Have a script parse a command line; return its exit status (None: it goes on) and text."""
-    printed, status = io.StringIO(), None
+    """Have a script parse a command line.
+
+    Returns:
+        its arguments, None where it ends there; and what it prints.
+    """
+    printed, args = io.StringIO(), None
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.dict(os.environ))  # some options set variables for Paddle
         # A worker of pytest-xdist begins with what its parent has set for Paddle.
@@ -104,15 +108,11 @@ def parsed(script, words):
         stack.enter_context(contextlib.redirect_stderr(printed))
         names = {"__name__": "parsed", "__file__": str(ROOT / script)}
         exec(_before_main(script), names)
-        try:
-            names["parse_args"]()
-        except SystemExit as end:
-            status = end.code
-    return status, printed.getvalue()
+        with contextlib.suppress(SystemExit):
+            args = names["parse_args"]()
+    return args, printed.getvalue()
 
 
 def options_of(script, *words):
     """The options that a command's --help lists."""
-    status, text = parsed(script, [*words, "--help"])
-    assert status == 0, text
-    return set(re.findall(r"--[a-z][\w-]*", text))
+    return set(re.findall(r"--[a-z][\w-]*", parsed(script, [*words, "--help"])[1]))

@@ -13,6 +13,7 @@ from helpers.folders import link_films
 from helpers.mirror import fill
 
 NIH = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position"
+FINDINGS = ("Mass", "No Finding")
 RADIOLOGISTS = "Fracture,Pneumothorax,Airspace opacity,Nodule or mass,Set Id"
 OBSERVATIONS = (
     "No Finding,Enlarged Cardiomediastinum,Cardiomegaly,Lung Opacity,Lung Lesion,Edema,"
@@ -50,14 +51,16 @@ def torch_file(form):
 
 
 def nih_tables(data):
-    """NIH's tables of phantoms, by the names of their files: everybody has a Mass."""
+    """NIH's tables of phantoms, by the names of their files: every other film has a Mass."""
     tested = names_in(data, "test")
     names = [*names_in(data, "train"), *names_in(data, "val"), *tested]
     return {
         "Data_Entry_2017_v2020.csv": table(
             NIH,
             names,
-            lambda n, name, patient: f"{name},Mass,0,{patient},{20 + n},{'MF'[n % 2]},PA",
+            lambda n, name, patient: (
+                f"{name},{FINDINGS[n % 2]},0,{patient},{20 + n},{'MF'[n % 2]},PA"
+            ),
         ),
         "BBox_List_2017.csv": table(
             "Image Index,Finding Label,Bbox [x,y,w,h],,,",
@@ -81,13 +84,16 @@ def fill_mirror(server, phantoms, checkpoint):
 
 
 def write_downloads(folder, phantoms, weights, checkpoint):
-    """Write what README's rows have made: the data folder and weights."""
+    """Write what README's rows have made: the data folder, weights, evaluations."""
     data = link_films(phantoms, folder / "ChestX-ray14")
     for name, text in nih_tables(phantoms).items():
         (data / "labels" / name).write_text(text)
     (data / "predictions").mkdir()
     names = names_in(phantoms, "test")
     (data / "predictions" / "jrzech_predictions.csv").write_text(predictions(names, 0))
+    for name, part in (("result", "test"), ("val", "val")):
+        (folder / name).mkdir()
+        (folder / name / "predictions.csv").write_text(predictions(names_in(phantoms, part), 1))
     for name in ("pretrained_models/model_from_torch", "save/best_model"):
         (folder / name).parent.mkdir()
         shutil.copy(weights, folder / f"{name}.pdparams")
