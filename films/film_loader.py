@@ -216,7 +216,7 @@ def _read_and_digest(path, reading, digests):
     film, facts = read_film_with_facts(path, reading=reading)
     if not digests:
         return film, facts, None
-    return film, facts, hashlib.blake2b(repr(film.shape).encode() + film.tobytes()).digest()
+    return film, facts, (film.shape, hashlib.blake2b(np.ascontiguousarray(film)).digest())
 
 
 def _result(future):

@@ -6,6 +6,7 @@ Neither Paddle nor NumPy is imported here, so that `--help` and a mistyped optio
 import argparse
 import contextlib
 import difflib
+import errno
 import importlib.util
 import os
 import signal
@@ -378,6 +379,8 @@ def run(function, *arguments):
             raise
         where = f"{error.filename}: " if error.filename else ""
         remedy = "check the path and the free space"
+        if error.errno == errno.EROFS:
+            remedy = "make a folder of links to a read-only one: mkdir own; ln -s FOLDER/* own"
         if isinstance(error, (FileExistsError, NotADirectoryError)):
             remedy = "a file is where a folder is wanted: move it away, or give another folder"
         message = message or f"{where}{error.strerror}; {remedy}"

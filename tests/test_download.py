@@ -304,9 +304,11 @@ def test_check_finds_what_is_wrong(script, phantoms, tmp_path):
         f"problem: test_list.txt: 1 films are missing, the first is {missing}",
         f"problem: 1 patients are in train_list.txt and test_list.txt, {other[:8]} among them",
         problems[2],
+        "problem: 1 films of train_list.txt have the picture of another film of test_list.txt: "
+        f"{other} that of {shared_patient}",
     ]
     assert broken in problems[2] and "does not decode" in problems[2]
-    assert result.stdout.splitlines()[-1] == "3 problems"
+    assert result.stdout.splitlines()[-1] == "4 problems"
 
 
 WEIGHTS = "DenseNet121_pretrained.pdparams"

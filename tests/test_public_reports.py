@@ -1,5 +1,6 @@
 """What people reported in public threads of other projects, tried here: the source is with each."""
 
+import errno
 import json
 import os
 import shutil
@@ -13,14 +14,17 @@ from helpers.folders import link_films
 from PIL import Image
 
 import train
+from dataset import ChestXray14
 from evaluation.class_order import other_order
 from evaluation.eval_folder import why_of_others
 from evaluation.predictions_csv import read_predictions, write_predictions
+from films.film_cache import write_cache
 from films.film_paths import find_films
 from films.film_pixels import read_film
 from films.label_lists import CLASS_NAMES, read_labels
-from public_data.folder_check import check
+from public_data.folder_check import check, sorted_films
 from public_data.nih_tables import read_data_entry
+from runtime import command_line
 from runtime.files import UserError, sha256
 from weights.trained_sizes import check_window
 from weights.weight_files import read_weights
@@ -254,3 +258,24 @@ def test_real_predictions_are_told_in_alphabetical_order_only(shared):
     probs = read_predictions(path, listed.names)
     assert other_order(listed.labels, probs) is None
     assert other_order(listed.labels, probs[:, np.argsort(CLASS_NAMES)])
+
+
+# ultralytics/ultralytics 1599, ultralytics/yolov5 2214: data sets on Kaggle are read-only.
+def test_a_data_folder_that_is_read_only_has_a_way_out(phantoms, tmp_path, capsys):
+    def write():
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), "/kaggle/input/data/cache_256")
+
+    with pytest.raises(SystemExit) as ended:
+        command_line.run(write)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        "error: /kaggle/input/data/cache_256: Read-only file system; make a folder of links to a "
+        "read-only one: mkdir own; ln -s FOLDER/* own\n"
+    )
+    own = tmp_path / "own"  # which works: the cache is in the folder of links
+    own.mkdir()
+    for entry in phantoms.iterdir():
+        (own / entry.name).symlink_to(entry)
+    write_cache(own, sorted_films(own), 64, workers=0)
+    films = ChestXray14(own, own / "labels" / "test_list.txt", resize=64)
+    assert films.source == f"the cache {own / 'cache_64'}" and not (phantoms / "cache_64").exists()

@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 
-from runtime.files import UserError, first_line
+from runtime.files import UserError, first_line, refuse_placeholder
 
 
 def read_safetensors(path):
@@ -19,6 +19,7 @@ def read_safetensors(path):
     try:
         return load_file(path)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        refuse_placeholder(path)
         raise UserError(
             f"{path}: not a safetensors file of float16 or float32 ({first_line(error)}); "
             "download it again or convert it"
@@ -52,6 +53,7 @@ def read_pickle(path):
     except OSError:
         raise
     except Exception as error:  # a broken pickle can raise anything
+        refuse_placeholder(path)
         raise UserError(
             f"{path}: not a complete .pdparams file ({first_line(error)}); download it again"
         ) from None

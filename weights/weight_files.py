@@ -7,7 +7,7 @@ import numpy as np
 import paddle
 import safetensors.numpy
 
-from runtime.files import UserError, refuse_placeholder, write_whole
+from runtime.files import UserError, write_whole
 from weights.array_pipe import row_major
 from weights.untrusted_files import is_torch_checkpoint, read_pickle, read_safetensors
 
@@ -34,7 +34,6 @@ def read_weights(path):
             "PyTorch checkpoint (convert_torch_weights.py), or download one (prepare_data.py "
             "download --weights): pretrained_models/README.md has the steps"
         )
-    refuse_placeholder(path)
     if is_torch_checkpoint(path):
         raise UserError(
             f"{path}: this is a PyTorch checkpoint; convert it first: "
