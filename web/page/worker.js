@@ -19,7 +19,7 @@ async function load({ settings, threads }) {
   const stop = new AbortController();
   try {
     const bytes = await fetchAll(settings.files, stop.signal);
-    predictor = await Predictor.load(settings, bytes, threads);
+    predictor = await Predictor.load(settings, bytes, threads, fetchFile);
     self.postMessage({ ready: performance.now() - start });
   } catch (error) {
     stop.abort();
@@ -30,23 +30,30 @@ async function load({ settings, threads }) {
 async function fetchAll(files, signal) {
   const total = Object.values(files).reduce((sum, { size }) => sum + size, 0);
   let loaded = 0;
-  const fetched = Object.entries(files).map(async ([name, { path, size }]) => {
-    const response = await fetch(path, { signal });
-    if (!response.ok) throw new Error(`${path}: HTTP ${response.status}`);
-    const bytes = new Uint8Array(size);
-    let at = 0;
-    for (const reader = response.body.getReader(); ; ) {
-      const { done, value } = await reader.read();
-      if (done) break;
-      at += value.length;
-      loaded += value.length;
-      if (at <= size) bytes.set(value, at - value.length);
-      if (!signal.aborted) self.postMessage({ loaded, total });
-    }
-    await check(path, at === size, bytes);
-    return [name, bytes];
+  const hear = (more) => {
+    loaded += more;
+    if (!signal.aborted) self.postMessage({ loaded, total });
+  };
+  const fetched = Object.entries(files).map(async ([name, file]) => {
+    return [name, await fetchFile(file, signal, hear)];
   });
   return Object.fromEntries(await Promise.all(fetched));
+}
+
+async function fetchFile({ path, size }, signal, hear = () => {}) {
+  const response = await fetch(path, { signal });
+  if (!response.ok) throw new Error(`${path}: HTTP ${response.status}`);
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for (const reader = response.body.getReader(); ; ) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    at += value.length;
+    if (at <= size) bytes.set(value, at - value.length);
+    hear(value.length);
+  }
+  await check(path, at === size, bytes);
+  return bytes;
 }
 
 // A file of another size or content than its name says may have been kept: it is not to come again.
