@@ -36,13 +36,12 @@ async function load(name, script, isWasm = true) {
 // A fresh instance each time: one that has failed is of no more use, and none gives memory back.
 async function start(name, script) {
   const { glue, module } = await load(name, script);
-  return glue({
-    instantiateWasm(imports, done) {
-      WebAssembly.instantiate(module, imports).then(done);
+  return new Promise((resolve, reject) => {
+    const instantiateWasm = (imports, done) => {
+      WebAssembly.instantiate(module, imports).then(done).catch(reject); // there may be no memory
       return {};
-    },
-    print() {},
-    printErr() {},
+    };
+    glue({ instantiateWasm, print() {}, printErr() {} }).then(resolve, reject);
   });
 }
 
@@ -57,7 +56,12 @@ function decodeWith(decoder, stream) {
 
 export async function decodeJpegLs(stream) {
   const { JpegLSDecoder } = await start("charls", CHARLS);
-  return decodeWith(new JpegLSDecoder(), stream);
+  const decoder = new JpegLSDecoder();
+  const { data, ...found } = decodeWith(decoder, stream);
+  const { componentCount: samples } = decoder.getFrameInfo();
+  if (samples === 1 || decoder.getInterleaveMode()) return { ...found, data };
+  const pixels = data.length / samples; // a plane each
+  return { ...found, data: data.map((_, n) => data[(n % samples) * pixels + Math.floor(n / samples)]) };
 }
 
 /** JPEG 2000, by a decoder that makes negative values of 8 bits 0. */
