@@ -121,6 +121,20 @@ def browser(tmp_path_factory):
     driver.quit()
 
 
+@pytest.fixture(scope="session")
+def firefox(tmp_path_factory):
+    """A headless Firefox; see `helpers.firefox`."""
+    from helpers.firefox import Firefox
+
+    pytest.importorskip("websocket")
+    program = shutil.which("firefox-esr") or shutil.which("firefox")
+    if program is None:
+        pytest.skip("no Firefox: apt-get install firefox-esr")
+    driven = Firefox(program, tmp_path_factory.mktemp("firefox"))
+    yield driven
+    driven.quit()
+
+
 def build_standin(device_type="standin"):
     """Return the environment variables with which Paddle has a stand-in accelerator."""
     import paddle

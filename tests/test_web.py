@@ -11,13 +11,14 @@ from functools import partial
 import numpy as np
 import paddle
 import pytest
-from helpers.film_files import PERSON, dicom, grey, picture
+from helpers.film_files import PERSON, by_gdcm, dicom, grey, picture
 from helpers.folders import tree
 from helpers.pages import requests_begun_by, requests_of
 from helpers.places import MAP_SIZES
 from helpers.processes import wait_for
 from helpers.web_pages import in_node
 from PIL import Image
+from pydicom import uid
 
 from evaluation.operating_points import meanings
 from films.film_pixels import read_film
@@ -222,6 +223,56 @@ def test_the_page_works_without_its_server(browser, opened, predicted_on_cpu):
     shown = [float(each.text) for each in cells]
     np.testing.assert_allclose(shown, sorted(expected[0], reverse=True), atol=6e-5)
     assert browser.execute_script("return window.crossOriginIsolated")
+
+
+def test_the_page_predicts_the_same_in_firefox(firefox, website, predicted_on_cpu, tmp_path):
+    films, expected = predicted_on_cpu
+    url, asked, _ = website
+    compressed = tmp_path / "compressed.dcm"
+    with Image.open(films[1]) as image:
+        compressed.write_bytes(dicom(np.asarray(image.convert("L")), uid.JPEG2000Lossless))
+    firefox.get(url)
+    wait_for(lambda: "The network is ready" in firefox.text())
+    firefox.give("files", films[0], compressed)
+    wait_for(lambda: "2 of 2 films done" in firefox.text())
+    cells = "document.querySelectorAll('details')[{}].querySelectorAll('td:nth-child(2)')"
+    for n, row in enumerate(expected):
+        texts = f"Array.from({cells.format(n)}, (cell) => cell.innerText)"
+        if n:  # the first is open
+            firefox.value(f"document.querySelectorAll('summary')[{n}].click()")
+        wait_for(partial(firefox.value, texts), 30)
+        shown = np.array(firefox.value(texts), float)
+        np.testing.assert_allclose(shown, sorted(row, reverse=True), atol=6e-5)
+    large = [path for path, _ in asked if path.endswith((".onnx", ".wasm"))]
+    assert len(large) == len(set(large)) == 4  # each crossed once
+
+
+def test_a_decoder_is_loaded_with_the_first_film_that_needs_it(browser, opened, tmp_path):
+    pixels = np.add.outer(np.arange(64), np.arange(64)).astype(np.uint8)
+    names = ("plain", "jpeg_2000", "jpeg_ls")
+    plain, jpeg_2000, jpeg_ls = (tmp_path / f"{name}.dcm" for name in names)
+    plain.write_bytes(dicom(pixels))
+    jpeg_2000.write_bytes(dicom(pixels, uid.JPEG2000Lossless))
+    jpeg_ls.write_bytes(by_gdcm(dicom(pixels), "JPEGLSLossless", tmp_path))
+
+    def decoders():
+        return [path[1:9] for path, _ in opened.asked if path.startswith(("/openjpeg", "/charls"))]
+
+    opened(plain)
+    wait_for(lambda: "1 of 1 films done" in opened.text())
+    assert decoders() == []
+    opened(jpeg_2000, jpeg_2000)
+    wait_for(lambda: "3 of 3 films done" in opened.text())
+    assert decoders() == ["openjpeg"] and "failed" not in opened.text()
+    opened.server.shutdown()
+    opened.server.server_close()
+    browser.get(f"{opened.url}index.html")
+    wait_for(lambda: "The network is ready" in opened.text())
+    opened(jpeg_ls, jpeg_2000)
+    wait_for(lambda: "2 of 2 films done, 1 of them failed" in opened.text())
+    failed = browser.find_element("css selector", "details")
+    open_details(browser, failed)
+    assert "what decodes this kind of film could not be loaded" in failed.text
 
 
 def test_a_host_that_sends_the_headers_needs_no_service_worker_for_them(browser, website):
