@@ -1,51 +1,29 @@
 """export.py --format web: the page in Node, and in a real browser."""
 
-import contextlib
 import http.server
 import json
 import os
 import shutil
+import subprocess
 import threading
 from functools import partial
 
 import numpy as np
-import paddle
 import pytest
+from helpers import web_pages  # noqa: F401 - it skips where no page can be made
 from helpers.film_files import PERSON, by_gdcm, dicom, grey, picture
 from helpers.folders import tree
 from helpers.pages import requests_begun_by, requests_of
 from helpers.places import MAP_SIZES
-from helpers.processes import wait_for
-from helpers.web_pages import in_node
+from helpers.processes import memory_below, wait_for
 from PIL import Image
 from pydicom import uid
 
 from evaluation.operating_points import meanings
-from films.film_pixels import read_film
 from films.label_lists import CLASS_NAMES
-from inference.activation_maps import TenCropMaps
-from model import CheXNet, load_weights
 from web.site_folder import write_files_js
 
 pytestmark = pytest.mark.slow
-
-
-def test_heat_maps_are_those_of_predict(page, phantoms, predicted_on_cpu, random_weights, tmp_path):
-    films, _ = predicted_on_cpu
-    with Image.open(films[0]) as image:
-        image.convert("L").resize((200, 250)).save(tmp_path / "long.png")
-    network = CheXNet()
-    load_weights(network, str(random_weights))
-    layer = TenCropMaps(network, 128)
-    layer.eval()
-    for path in (films[1], tmp_path / "long.png"):
-        with paddle.no_grad():
-            _, maps = layer(paddle.to_tensor(read_film(path, 144)[np.newaxis]))
-        expected = maps.numpy()[0, 5]
-        (found,) = in_node(page, "map", 5, path)
-        difference = np.abs(np.array(found) - expected).max() / np.ptp(expected)
-        print(f"largest difference of a map, of its range: {difference:.1e}")
-        assert difference < 1e-4
 
 
 @pytest.fixture
@@ -282,9 +260,10 @@ def test_a_host_that_sends_the_headers_needs_no_service_worker_for_them(browser,
         "Cross-Origin-Embedder-Policy": "require-corp",
         "Cache-Control": "no-cache",
     }
-    is_ready = partial(has_text, browser, "The network is ready (2 threads)")
+    is_ready = partial(has_text, browser, "The network is ready")
     browser.get(url)
     wait_for(is_ready)
+    assert browser.execute_script("return window.crossOriginIsolated")
     assert [path for path, _ in asked].count("/") == 1  # it was not loaded again
     wait_for(lambda: browser.execute_script("return navigator.serviceWorker.controller !== null"))
     server.shutdown()
@@ -359,20 +338,6 @@ def test_twelve_films_in_a_row_take_no_more_memory(browser, opened, phantoms):
     wait_for(is_flat, 60)  # the browser gives memory back when it likes
 
 
-def memory_below(pid):
-    """Bytes of a process and all that it started, each page shared by several counted once."""
-    below, size = {pid}, 0
-    for process in sorted(map(int, filter(str.isdigit, os.listdir("/proc")))):
-        with contextlib.suppress(OSError):
-            with open(f"/proc/{process}/stat") as file:
-                parent = int(file.read().rpartition(")")[2].split()[1])
-            if process in below or parent in below:
-                below.add(process)
-                with open(f"/proc/{process}/smaps_rollup") as file:
-                    size += 1024 * next(int(x.split()[1]) for x in file if x.startswith("Pss:"))
-    return size
-
-
 def test_what_cannot_be_exported_is_one_line(
     fails, script, predicted_on_cpu, random_weights, known, tmp_path
 ):
@@ -412,6 +377,27 @@ def test_the_benchmark_times_the_page(browser, script, page, predicted_on_cpu, t
     assert "threads)" in rows[0] and "(one thread)" in rows[1]
     for row in rows:
         assert all(0 < float(cell.removesuffix(" s")) < 600 for cell in row.split(" | ")[1:4])
+
+
+def test_threads_are_as_many_as_count_at_full_speed(browser, opened, page):
+    # How far one counts alone, and each of several at once: on four cores, on two of which a
+    # browser claims four, on two with two threads each, on one.
+    counts = [[100] * 4, [50] * 4, [65] * 4, [25] * 4]
+    script = f"import {{ threadsFor }} from '{page / 'threads.js'}';"
+    script += f"for (const some of {counts}) console.log(threadsFor(100, some));"
+    command = ["node", "--input-type=module", "--eval", script]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert found.split() == ["4", "2", "2", "1"]
+    browser.execute_cdp_cmd("Emulation.setHardwareConcurrencyOverride", {"hardwareConcurrency": 64})
+    threads = browser.execute_async_script(
+        "const done = arguments[0];"
+        "import('./threads.js').then((x) => x.measureThreads()).then(done, (e) => done(String(e)));"
+    )
+    browser.execute_cdp_cmd(
+        "Emulation.setHardwareConcurrencyOverride", {"hardwareConcurrency": os.cpu_count()}
+    )
+    print(f"{threads} threads where a browser claims 64")
+    assert 1 <= threads <= 4
 
 
 def test_policies_of_page_and_service_worker_agree(page):

@@ -1,4 +1,4 @@
-"""The page in the browser reads films as `read_film` does: PNG, JPEG and plain DICOM, in Node."""
+"""The page in Node: films as `read_film` reads them (PNG, JPEG, plain DICOM), and heat maps."""
 
 import hashlib
 import io
@@ -6,6 +6,7 @@ import struct
 import zlib
 
 import numpy as np
+import paddle
 import pydicom
 import pytest
 from helpers.film_files import WRAPPED, dicom, grey, picture
@@ -14,6 +15,8 @@ from PIL import Image
 
 from films import plausibility
 from films.film_pixels import read_film, read_film_with_facts
+from inference.activation_maps import TenCropMaps
+from model import CheXNet, load_weights
 from runtime.files import UserError
 
 pytestmark = pytest.mark.slow
@@ -249,3 +252,21 @@ def test_films_are_refused_as_read_film_refuses_them(page, tmp_path):
     # What only predict.py reads.
     paths[0].write_bytes(WRAPPED["8-bit TIFF"](grey()))
     assert in_node(page, "pixels", 0, paths[0]) == [{"problem": "tiff"}]
+
+
+def test_heat_maps_are_those_of_predict(page, phantoms, predicted_on_cpu, random_weights, tmp_path):
+    films, _ = predicted_on_cpu
+    with Image.open(films[0]) as image:
+        image.convert("L").resize((200, 250)).save(tmp_path / "long.png")
+    network = CheXNet()
+    load_weights(network, str(random_weights))
+    layer = TenCropMaps(network, 128)
+    layer.eval()
+    for path in (films[1], tmp_path / "long.png"):
+        with paddle.no_grad():
+            _, maps = layer(paddle.to_tensor(read_film(path, 144)[np.newaxis]))
+        expected = maps.numpy()[0, 5]
+        (found,) = in_node(page, "map", 5, path)
+        difference = np.abs(np.array(found) - expected).max() / np.ptp(expected)
+        print(f"largest difference of a map, of its range: {difference:.1e}")
+        assert difference < 1e-4
