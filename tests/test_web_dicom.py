@@ -133,6 +133,17 @@ def films_of_jpeg():
         )
 
 
+def film_with_adobe_marker():
+    """A film that says RGB, and whose stream says by Adobe's marker that it is YBR."""
+    pixels = (2 * SMOOTH).astype(np.uint8)
+    stream = picture(np.repeat(pixels[..., np.newaxis], 3, axis=2), "JPEG")
+    behind = 4 + int.from_bytes(stream[4:6], "big")  # JFIF's marker
+    marker = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x01"
+    shown = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}
+    content = encapsulate([stream[:2] + marker + stream[behind:]])
+    return dicom(pixels, uid.JPEGBaseline8Bit, content, **shown)
+
+
 def films_of_three_channels(folder):
     pixels = grey(64)
     rgb, ybr = without_colour(pixels, "RGB"), without_colour(pixels, "YBR_FULL")
@@ -177,6 +188,7 @@ def test_compressed_films_are_read_as_read_film_reads_them(page, tmp_path):
 
 def test_grey_films_of_three_channels_are_read_as_read_film_reads_them(page, tmp_path):
     films = dict(films_of_jpeg()) | dict(films_of_three_channels(tmp_path))
+    films["Adobe's marker"] = film_with_adobe_marker()
     check_as_python(page, films, tmp_path)
 
 

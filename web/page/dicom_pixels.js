@@ -117,9 +117,9 @@ function joined(file) {
 }
 
 // What the components are, whatever the file says, as pydicom takes it.
-function coloursOf({ ids = [], isJfif }, colours) {
+function coloursOf({ ids = [], isYbr }, colours) {
   if (["RGB", "rgb"].includes(String.fromCharCode(...ids))) return "RGB";
-  return isJfif && !colours.startsWith("YBR") ? "YBR_FULL" : colours;
+  return isYbr && !colours.startsWith("YBR") ? "YBR_FULL" : colours;
 }
 
 // The streams of JPEG-LS have no signs, and those of JPEG 2000 others than the file at times.

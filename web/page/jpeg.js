@@ -23,18 +23,18 @@ export async function decodeJpeg(bytes) {
 
 /**
  * Return what the header of a JPEG or JPEG-LS frame says: {width, height, precision, ids of its
- * components, isJfif}.
+ * components, isYbr: whether JFIF's or Adobe's marker says so}.
  *
  * Throws a RangeError where the stream ends before its end is marked, as libjpeg would make up the
  * rest.
  */
 export function jpegFrame(bytes) {
   let frame = null;
-  let isJfif = false;
+  let isYbr = false;
   for (const { marker, start, end } of jpegSegments(bytes)) {
-    if (marker === 0xe0 && String.fromCharCode(...bytes.subarray(start, start + 4)) === "JFIF") {
-      isJfif = true;
-    }
+    const name = String.fromCharCode(...bytes.subarray(start, start + 5));
+    if (marker === 0xe0 && name.startsWith("JFIF")) isYbr = true;
+    if (marker === 0xee && name === "Adobe" && bytes[start + 11] === 1) isYbr = true;
     const isFrame = marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
     if (isFrame || marker === 0xf7) {
       const [precision, high, low, wide, narrow, count] = bytes.subarray(start, start + 6);
@@ -43,7 +43,7 @@ export function jpegFrame(bytes) {
     }
     if (marker === 0xda && (!frame || endOf(bytes) < end)) throw new RangeError("no end");
   }
-  return { ...frame, isJfif };
+  return { ...frame, isYbr };
 }
 
 /** Return the place of the last end marker; -1 for none. */
