@@ -374,7 +374,7 @@ def test_the_benchmark_times_the_page(browser, script, page, predicted_on_cpu, t
     result = script("benchmarks/web_page.py", *words)
     assert result.returncode == 0, result.stderr
     rows = [line for line in (tmp_path / "results.md").read_text().splitlines() if "ready" in line]
-    assert "threads)" in rows[0] and "(one thread)" in rows[1]
+    assert "(one thread)" in rows[1]  # of the first the page decides itself
     for row in rows:
         assert all(0 < float(cell.removesuffix(" s")) < 600 for cell in row.split(" | ")[1:4])
 

@@ -81,9 +81,11 @@ function refuseOthers(file) {
 function showGrey({ width, height, data }, { table, values, full }) {
   const grey = new Uint8Array(data.length);
   const isThere = new Uint8Array(table.length);
+  const used = table.length - 1; // the bits above Bits Stored are no part of the value
   for (let n = 0; n < grey.length; n++) {
-    isThere[data[n]] = 1;
-    grey[n] = table[data[n]];
+    const value = data[n] & used;
+    isThere[value] = 1;
+    grey[n] = table[value];
   }
   if (!full || table.length <= 256) return { width, height, grey, span: null };
   const span = [...endsOf(values.filter((_, n) => isThere[n])), ...full];
@@ -93,6 +95,7 @@ function showGrey({ width, height, data }, { table, values, full }) {
 // A grey film that is stored in colours: all of its range is black to white.
 function showColours(file, { width, height, data }) {
   const most = 2 ** file.uint16("x00280101") - 1;
+  for (let n = 0; n < data.length; n++) data[n] &= most;
   const grey = equalChannels(data, 3, width * height).map((value) => rint((255 * value) / most));
   return { width, height, grey: Uint8Array.from(grey), span: null };
 }

@@ -39,7 +39,7 @@ export function checkSyntax(syntax) {
 }
 
 /**
- * Read the lowest Bits Stored bits of each sample (PS3.5, 8.1.1).
+ * Read the samples of a film; only their lowest Bits Stored bits are of the value (PS3.5, 8.1.1).
  *
  * @param file of dicom-parser, of one picture.
  * @param syntax its transfer syntax.
@@ -53,8 +53,6 @@ export async function readPatterns(file, syntax) {
   const read = UNCOMPRESSED.includes(syntax) ? readPlain : readCompressed;
   const { data, colours } = await read(file, syntax, size);
   if (samples === 3 && colours.startsWith("YBR_FULL")) toRgb(data, file.uint16("x00280101"));
-  const used = 2 ** file.uint16("x00280101") - 1;
-  for (let n = 0; n < data.length; n++) data[n] &= used;
   return { ...size, data };
 }
 
@@ -68,21 +66,30 @@ function readPlain(file, syntax, { width, height, samples }) {
   if (length < stored * bytesEach) throw new RangeError("truncated");
   if (isHalved && length >= 3 * pixels) throw new RangeError("not 4:2:2");
   const view = new DataView(file.byteArray.buffer, file.byteArray.byteOffset + dataOffset, length);
-  const isBig = syntax === BIG_ENDIAN;
-  const isSwapped = isBig && bytesEach === 1 && vr === "OW";
-  const value = bytesEach === 2 ? (n) => view.getUint16(2 * n, !isBig) : (n) => view.getUint8(n);
-  const planes = file.uint16("x00280006") === 1 && !isHalved;
-  const data = new (bytesEach === 2 ? Uint16Array : Uint8Array)(pixels * samples);
-  for (let n = 0; n < data.length; n++) {
-    let from = n;
-    if (samples === 3) {
-      const [pixel, sample] = [Math.floor(n / 3), n % 3];
-      if (planes) from = sample * pixels + pixel;
-      if (isHalved) from = 4 * (pixel >> 1) + (sample ? 1 + sample : pixel & 1);
-    }
-    data[n] = value(isSwapped ? from ^ 1 : from);
+  const data = inOrder(view, stored, bytesEach, syntax === BIG_ENDIAN, vr === "OW");
+  if (samples === 1) return { data, colours };
+  const isInPlanes = file.uint16("x00280006") === 1 && !isHalved;
+  const found = new data.constructor(pixels * samples);
+  for (let n = 0; n < found.length; n++) {
+    const [pixel, sample] = [Math.floor(n / 3), n % 3];
+    if (isHalved) found[n] = data[4 * (pixel >> 1) + (sample ? 1 + sample : pixel & 1)];
+    else found[n] = data[isInPlanes ? sample * pixels + pixel : n];
   }
-  return { data, colours };
+  return { data: found, colours };
+}
+
+// The first of the stored values, in the order of this machine.
+function inOrder(view, count, bytesEach, isBig, isInWords) {
+  if (bytesEach === 2) {
+    const data = new Uint16Array(count);
+    for (let n = 0; n < count; n++) data[n] = view.getUint16(2 * n, !isBig);
+    return data;
+  }
+  const data = new Uint8Array(view.buffer, view.byteOffset, count).slice();
+  if (isBig && isInWords) {
+    for (let n = 0; n < count; n++) data[n] = view.getUint8(n ^ 1);
+  }
+  return data;
 }
 
 async function readCompressed(file, syntax, { width, height, samples }) {
