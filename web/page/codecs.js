@@ -60,8 +60,9 @@ export async function decodeJpegLs(stream) {
   const { data, ...found } = decodeWith(decoder, stream);
   const { componentCount: samples } = decoder.getFrameInfo();
   if (samples === 1 || decoder.getInterleaveMode()) return { ...found, data };
-  const pixels = data.length / samples; // a plane each
-  return { ...found, data: data.map((_, n) => data[(n % samples) * pixels + Math.floor(n / samples)]) };
+  const pixels = data.length / samples; // in planes
+  const inPlanes = (n) => data[(n % samples) * pixels + Math.floor(n / samples)];
+  return { ...found, data: data.map((_, n) => inPlanes(n)) };
 }
 
 /** JPEG 2000, by a decoder that makes negative values of 8 bits 0. */
@@ -72,8 +73,8 @@ export async function decodeJpeg2000(stream) {
   const unsigned = stream.slice(); // which says that the least value is 0
   unsigned[at + 42] &= 0x7f;
   const found = decodeWith(new J2KDecoder(), unsigned);
-  if (isSigned) found.data.forEach((value, n, data) => (data[n] = value ^ (1 << (found.precision - 1))));
-  return found;
+  const sign = isSigned ? 1 << (found.precision - 1) : 0;
+  return { ...found, data: found.data.map((value) => value ^ sign) };
 }
 
 /**
@@ -103,11 +104,11 @@ export async function decodeJpegLossless(stream) {
   const bytes = new Uint8Array(end + AHEAD);
   bytes.set(stream.subarray(0, end));
   const data = decoder.decode(bytes.buffer);
+  // Restarts and point transforms it does not decode right.
+  if (decoder.restartInterval || decoder.scan.al) throw new FilmError("compressed");
   // It tells no broken stream by itself: was all of it needed, and no more?
   const { index } = decoder.stream;
   if (index < end || index > end + AHEAD) throw new RangeError("broken");
-  // Of these it decodes the simplest form only.
-  if (decoder.restartInterval || decoder.scan.al) throw new FilmError("compressed");
   return { width, height, precision, data };
 }
 
@@ -118,7 +119,9 @@ export async function decodeJpegDct(stream) {
   const { data } = await decodeJpeg(ids.length === 1 ? stream : asStored(stream));
   const samples = ids.length;
   const found = new Uint8Array(width * height * samples);
-  for (let n = 0; n < found.length; n++) found[n] = data[4 * Math.floor(n / samples) + (n % samples)];
+  for (let n = 0; n < found.length; n++) {
+    found[n] = data[4 * Math.floor(n / samples) + (n % samples)];
+  }
   return { width, height, precision, data: found };
 }
 

@@ -1,5 +1,5 @@
-// How many threads the network gets. Browsers claim logical processors: WebKitGTK claims 4 on 2
-// cores, and is slow with 4 threads. So it is measured how many workers count at full speed at once.
+// How many threads the network gets. Browsers claim logical processors, and WebKitGTK 4 on 2 cores,
+// with which it is slow. So it is measured how many workers count at full speed at once.
 
 const MOST = 4; // what ONNX Runtime takes at most by itself
 const MILLISECONDS = 40; // of a count
