@@ -1,5 +1,6 @@
 """Shared by all tests: a small phantom data set, the scripts as real processes, the real films."""
 
+import json
 import os
 import pathlib
 import shutil
@@ -118,6 +119,20 @@ def browser(tmp_path_factory):
     driver.net_log = folder / "net"
     yield driver
     driver.quit()
+
+
+@pytest.fixture(scope="session")
+def firefox(tmp_path_factory):
+    """A headless Firefox; see `helpers.firefox`."""
+    from helpers.firefox import Firefox
+
+    pytest.importorskip("websocket")
+    program = shutil.which("firefox-esr") or shutil.which("firefox")
+    if program is None:
+        pytest.skip("no Firefox: apt-get install firefox-esr")
+    driven = Firefox(program, tmp_path_factory.mktemp("firefox"))
+    yield driven
+    driven.quit()
 
 
 def build_standin(device_type="standin"):
@@ -280,6 +295,54 @@ def predicted_on_cpu(script, phantoms, random_weights, once):
 
     folder = once("predicted_on_cpu", predict)
     return films, read_predictions(folder / "predictions.csv", names[:2])
+
+
+@pytest.fixture(scope="session")
+def known(random_weights, once):
+    """What evaluations of these weights would leave: metrics.json and operating_points.json."""
+    from films.label_lists import CLASS_NAMES
+    from runtime.files import sha256
+
+    def write(folder):
+        weights = {"weights": {"sha256": sha256(random_weights)}, "resize": 144, "crop_size": 128}
+        figures = {"auroc_mean": 0.6661, "auroc_mean_over": 13, "images": 774, "patients": 678}
+        figures["auroc_mean_95_percent"] = [0.6431, 0.6891]
+        (folder / "metrics.json").write_text(json.dumps(weights | figures))
+        facts = {"films": 8, "positives": 2, "prevalence": 0.25, "threshold": 0.5}
+        facts |= {"quantiles_without": [n / 100 for n in range(101)], "quantiles_with": None}
+        facts["calibration"] = {"slope": 1.5, "intercept": -0.25}
+        by_class = dict.fromkeys(CLASS_NAMES, facts)
+        rising = {"probability": [0.1, 0.4, 0.9], "calibrated": [0.0, 0.5, 0.75]}
+        by_class["Mass"] = facts | {"calibration": rising, "threshold": 2.0}
+        nothing = dict.fromkeys(("prevalence", "threshold", "quantiles_without", "calibration"))
+        by_class["Hernia"] = facts | nothing
+        values = {"films": 8, "patients": 7, "by_class": by_class}
+        (folder / "operating_points.json").write_text(json.dumps(weights | values))
+
+    return once("known_of_random_weights", write)
+
+
+@pytest.fixture(scope="session")
+def page(script, predicted_on_cpu, random_weights, known, once):
+    """The folder of a page, checked on two phantoms when it was exported."""
+    films, _ = predicted_on_cpu
+
+    def export(folder):
+        words = ["--weights", random_weights, "--format", "web", "--output-dir", folder, *MAP_SIZES]
+        words += ["--reference", known / "operating_points.json"]
+        words += ["--metrics", known / "metrics.json"]
+        result = script("export.py", *films, *words)
+        if "want npm to fetch" in result.stderr:
+            pytest.skip("npm's registry cannot be reached")
+        assert result.returncode == 0, result.stderr
+        said = f"wrote {folder}/random-web; largest difference from eval.py on 2 films: "
+        difference = result.stdout.splitlines()[-1].removeprefix(said)
+        print(f"largest difference of a probability: {difference}")
+        assert float(difference) <= 1e-5
+        # Node takes .js files for ES modules; a browser needs no such file.
+        (folder / "random-web" / "package.json").write_text('{"type": "module"}')
+
+    return once("page", export) / "random-web"
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,10 @@ import { pathToFileURL } from "node:url";
 const [folder, ...films] = process.argv.slice(2);
 const { Predictor } = await import(pathToFileURL(resolve(folder, "predictor.js")));
 const settings = JSON.parse(await readFile(resolve(folder, "settings.json"), "utf8"));
+const fetchFile = async ({ path }) => new Uint8Array(await readFile(resolve(folder, path)));
 const files = {};
-for (const [name, { path }] of Object.entries(settings.files)) {
-  files[name] = new Uint8Array(await readFile(resolve(folder, path)));
-}
-const predictor = await Predictor.load(settings, files, 1);
+for (const [name, file] of Object.entries(settings.files)) files[name] = await fetchFile(file);
+const predictor = await Predictor.load(settings, files, 1, fetchFile);
 for (const film of films) {
   try {
     const { probs } = await predictor.predict(new Uint8Array(await readFile(film)));

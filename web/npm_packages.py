@@ -22,7 +22,7 @@ class Package(NamedTuple):
         files: dict from a file's path in the package to its path below the package's folder.
         changes: dict from such a path to (text, instead) that makes the file an ES module which a
             browser loads without a build step; the text is there once.
-        licence: a file of ours, where the package lacks its own.
+        licence: a file of ours, where the package lacks its own, or one of what is compiled in it.
     """
 
     name: str
@@ -48,6 +48,14 @@ class Package(NamedTuple):
 def _same(*paths):
     # With an extension, so that servers and browsers know a licence for text.
     return {path: f"{path}.txt" if path == "LICENSE" else path for path in paths}
+
+
+def _as_module(name):
+    # What emscripten writes for CommonJS; Node.js is to load it as a browser does.
+    return [
+        (f"var {name} = (", "export default ("),
+        ("var ENVIRONMENT_IS_NODE=", "var ENVIRONMENT_IS_NODE=false&&"),
+    ]
 
 
 # ONNX Runtime's .mjs files are called .js: some servers do not know .mjs for a script.
@@ -123,6 +131,28 @@ PACKAGES = (
         "lYCweHQDsC8UFpXErPlg86Px2A8bay0HiUY+wzoG3xv5GzgqVHU3lziwSc/Gzn7VV7y2KeP072SzCviuOoU02w==",
         _same("LICENSE", "dist/dicomParser.min.js"),
         {"dist/dicomParser.min.js": [("}(this,function(", "}(globalThis,function(")]},
+    ),
+    Package(
+        "jpeg-lossless-decoder-js",
+        "2.1.2",
+        "fYf/plymnuKwVw+s8gJ8O/BPw8y8OLaN11MBvEcT05kuy3m45o7BEC4J0JbxMNUYyO+MdK/I/jq0q1gkVYZm2Q==",
+        _same("LICENSE", "release/lossless.js"),
+    ),
+    Package(
+        "@cornerstonejs/codec-charls",
+        "1.2.7",
+        "kNfQ7J8LIrfQUbt56fPJ0SEvevLlAAbsLHjqPS4DUDWVSuAHb5Fn0cMIV/U0SYkJRJqKvzyLJYF1hl7/xQGqLQ==",
+        _same("dist/charlswasm_decode.js", "dist/charlswasm_decode.wasm"),
+        {"dist/charlswasm_decode.js": _as_module("CharLSWASM")},
+        licence="charls.txt",
+    ),
+    Package(
+        "@cornerstonejs/codec-openjpeg",
+        "1.3.6",
+        "bSdZXF+2GxfBkWHUr7yGLQtIwbAm9wOl3e4ARee/9Z9lfKyVqhUCixI6+ZjIn9YKTIuDcn/NZNK94XEUg1SBtw==",
+        _same("dist/openjpegwasm_decode.js", "dist/openjpegwasm_decode.wasm"),
+        {"dist/openjpegwasm_decode.js": _as_module("OpenJPEGWASM")},
+        licence="openjpeg.txt",
     ),
 )
 

@@ -174,6 +174,10 @@ def write_site(folder, onnx_file, network, crop_size, resize, known):
         "runtime": _in(packages, "onnxruntime-web/dist/ort-wasm-simd-threaded.wasm"),
         "jpeg": _in(packages, "jsquash-jpeg/codec/dec/mozjpeg_dec.wasm"),
     }
+    codecs = {  # loaded with the first film that needs them
+        "charls": _in(packages, "cornerstonejs-codec-charls/dist/charlswasm_decode.wasm"),
+        "openjpeg": _in(packages, "cornerstonejs-codec-openjpeg/dist/openjpegwasm_decode.wasm"),
+    }
     halves = np.array(plausibility.WEIGHTS)
     settings = {
         "classes": CLASS_NAMES,
@@ -182,6 +186,7 @@ def write_site(folder, onnx_file, network, crop_size, resize, known):
         "has_maps": too_coarse(crop_size) is None,
         "network": network,
         "files": {key: _named_by_content(folder, *place) for key, place in large.items()},
+        "codecs": {key: _named_by_content(folder, *place) for key, place in codecs.items()},
         "thresholds": known.thresholds,
         "reference": known.reference,
         "few": FEW_PATIENTS,
@@ -263,6 +268,6 @@ def predict_in_node(folder, films):
         if "problem" in row:
             raise UserError(
                 f"{path}: the page does not read this film ({row['problem']}); give PNG, JPEG or "
-                "uncompressed DICOM films"
+                "DICOM films that it reads (docs/web_page.md)"
             )
     return np.array([row["probs"] for row in rows], np.float32)

@@ -62,6 +62,25 @@ def dicom(pixels, syntax=uid.ExplicitVRLittleEndian, data=None, **elements):
     return target.getvalue()
 
 
+def by_gdcm(content, syntax, folder):
+    """Have GDCM compress a DICOM file, bytes: `syntax` is its name for it."""
+    gdcm = pytest.importorskip("gdcm")
+    (folder / "plain.dcm").write_bytes(content)
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(folder / "plain.dcm"))
+    assert reader.Read()
+    change = gdcm.ImageChangeTransferSyntax()
+    change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, syntax)))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer = gdcm.ImageWriter()
+    writer.SetFileName(str(folder / "film.dcm"))
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    assert writer.Write()
+    return (folder / "film.dcm").read_bytes()
+
+
 def picture(pixels, kind, **options):
     target = io.BytesIO()
     Image.fromarray(pixels).save(target, kind, **options)

@@ -17,11 +17,10 @@ const { Predictor } = await load("predictor.js");
 const { doubt } = await load("meaning.js");
 const { resize, resizeShort } = await load("resample.js");
 const settings = JSON.parse(await readFile(pathOf(folder, "settings.json"), "utf8"));
+const fetchFile = ({ path }) => readFile(pathOf(folder, path));
 const files = {};
-for (const [name, { path }] of Object.entries(settings.files)) {
-  files[name] = await readFile(pathOf(folder, path));
-}
-const predictor = await Predictor.load(settings, files, 1);
+for (const [name, file] of Object.entries(settings.files)) files[name] = await fetchFile(file);
+const predictor = await Predictor.load(settings, files, 1, fetchFile);
 
 async function pixels(bytes, side) {
   try {

@@ -1,10 +1,11 @@
-// Films in uncompressed DICOM files, by dicom-parser: the grey values that a viewer would show, as
-// 8 bits, as films/dicom.py has them. Nothing in a file but its pixels and what says how to
-// show them is read.
+// Films in DICOM files, by dicom-parser: the grey values that a viewer would show, as 8 bits, as
+// films/dicom.py has them. Nothing in a file but its pixels and what says how to show them is
+// read.
 
 import { Inflate } from "./packages/fflate/esm/browser.js";
 import "./packages/dicom-parser/dist/dicomParser.min.js";
-import { checkSides, FilmError } from "./film_error.js";
+import { checkSyntax, readPatterns } from "./dicom_pixels.js";
+import { checkSides, equalChannels, FilmError, rint } from "./film_error.js";
 import { endsOf, greyTable } from "./grey_values.js";
 
 const { parseDicom } = globalThis.dicomParser;
@@ -12,12 +13,8 @@ const { parseDicom } = globalThis.dicomParser;
 const MODALITIES = ["CR", "DX", "RG", "SC"];
 // The names of others that may be shown; any other text might be a person's.
 const OTHER_MODALITIES = ["CT", "MR", "MG", "US", "XA", "RF", "NM", "PT", "PX", "OT"];
-const UNCOMPRESSED = [
-  "1.2.840.10008.1.2", // implicit, little endian
-  "1.2.840.10008.1.2.1", // explicit, little endian
-  "1.2.840.10008.1.2.1.99", // the same, deflated
-  "1.2.840.10008.1.2.2", // explicit, big endian
-];
+const GREY = ["MONOCHROME1", "MONOCHROME2"];
+const COLOURS = ["RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"];
 const INFLATED_LIMIT = 2 ** 29; // bytes: twice a film of 10,000 x 10,000 pixels of 16 bits
 const BIG_ENDIAN = "1.2.840.10008.1.2.2";
 
@@ -26,14 +23,15 @@ export function isDicom(bytes) {
 }
 
 /** Read a film from a DICOM file, as `readFilm` in film.js. */
-export function readDicom(bytes) {
+export async function readDicom(bytes) {
   try {
     const syntax = parseDicom(bytes, { untilTag: "x00020010", inflater }).string("x00020010");
-    if (!UNCOMPRESSED.includes(syntax)) throw new FilmError("compressed");
+    checkSyntax(syntax);
     const file = parseDicom(bytes, { inflater });
-    const big = syntax === BIG_ENDIAN;
     refuseOthers(file);
-    return showPixels(file, big, greyTable(file, big));
+    const rules = greyTable(file, syntax === BIG_ENDIAN);
+    const patterns = await readPatterns(file, syntax);
+    return patterns.samples === 3 ? showColours(file, patterns) : showGrey(patterns, rules);
   } catch (error) {
     // dicom-parser throws texts, too, with values of the file in them.
     throw error instanceof FilmError ? error : new FilmError("broken", { kind: "DICOM" });
@@ -68,10 +66,8 @@ function refuseOthers(file) {
     throw new FilmError("modality", { got: OTHER_MODALITIES.includes(modality) ? modality : "?" });
   }
   if ((file.intString("x00280008") || 1) > 1) throw new FilmError("frames");
-  const shown = file.string("x00280004");
-  if (file.uint16("x00280002") !== 1 || !["MONOCHROME1", "MONOCHROME2"].includes(shown)) {
-    throw new FilmError("colours");
-  }
+  const known = { 1: GREY, 3: COLOURS }[file.uint16("x00280002")];
+  if (!known?.includes(file.string("x00280004"))) throw new FilmError("colours");
   checkSides(columns, rows);
   const [allocated, stored] = [file.uint16("x00280100"), file.uint16("x00280101")];
   if (![8, 16].includes(allocated) || !(stored >= 1 && stored <= allocated)) {
@@ -82,23 +78,24 @@ function refuseOthers(file) {
 
 // The pixels through the table, and the span of their values: the lowest and highest that there
 // are and that there could be, where nothing says which of them matter; else null.
-function showPixels(file, big, { table, values, full }) {
-  const [height, width] = [file.uint16("x00280010"), file.uint16("x00280011")];
-  const { dataOffset, length } = file.elements.x7fe00010;
-  const bytesEach = file.uint16("x00280100") / 8;
-  const start = file.byteArray.byteOffset + dataOffset;
-  if (length < width * height * bytesEach) throw new RangeError("truncated");
-  const view = new DataView(file.byteArray.buffer, start, length);
-  const isSwapped = big && bytesEach === 1 && file.elements.x7fe00010.vr === "OW";
-  const used = table.length - 1; // the bits above Bits Stored are no part of the value
-  const grey = new Uint8Array(width * height);
+function showGrey({ width, height, data }, { table, values, full }) {
+  const grey = new Uint8Array(data.length);
   const isThere = new Uint8Array(table.length);
+  const used = table.length - 1; // the bits above Bits Stored are no part of the value
   for (let n = 0; n < grey.length; n++) {
-    const raw = bytesEach === 2 ? view.getUint16(2 * n, !big) : view.getUint8(isSwapped ? n ^ 1 : n);
-    isThere[raw & used] = 1;
-    grey[n] = table[raw & used];
+    const value = data[n] & used;
+    isThere[value] = 1;
+    grey[n] = table[value];
   }
   if (!full || table.length <= 256) return { width, height, grey, span: null };
   const span = [...endsOf(values.filter((_, n) => isThere[n])), ...full];
   return { width, height, grey, span };
+}
+
+// A grey film that is stored in colours: all of its range is black to white.
+function showColours(file, { width, height, data }) {
+  const most = 2 ** file.uint16("x00280101") - 1;
+  for (let n = 0; n < data.length; n++) data[n] &= most;
+  const grey = equalChannels(data, 3, width * height).map((value) => rint((255 * value) / most));
+  return { width, height, grey: Uint8Array.from(grey), span: null };
 }

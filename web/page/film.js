@@ -1,20 +1,13 @@
 // The files that films come in, and their pixels as 8 bits of grey: what `read_film` reads of PNG,
-// JPEG and uncompressed DICOM files, and what it refuses. Runs in the browser and in Node.
+// JPEG and DICOM files, and what it refuses. Runs in the browser and in Node.
 
 import { convertIndexedToRgb, decode as decodePng } from "./packages/fast-png/lib/index.js";
-import decodeJpeg, { init } from "./packages/jsquash-jpeg/decode.js";
 import { isDicom, readDicom } from "./dicom.js";
-import { checkSides, FilmError, rint } from "./film_error.js";
+import { checkSides, equalChannels, FilmError, rint } from "./film_error.js";
 import { endsOf } from "./grey_values.js";
+import { decodeJpeg, jpegFrame } from "./jpeg.js";
 import { upright } from "./orientation.js";
-
-let jpegModule;
-
-/** Take the compiled WebAssembly.Module that decodes JPEG files. */
-export function setJpegModule(module) {
-  jpegModule = module;
-  return init(module);
-}
+import { pngChunks } from "./segments.js";
 
 /** Tell what a film is by its first 132 bytes: "DICOM", "PNG" or "JPEG". Throws a FilmError. */
 export function kindOf(bytes) {
@@ -57,12 +50,12 @@ function readPng(bytes) {
   const pixels = width * height;
   if (bytes[25] === 3) { // indexed; a palette may be suggested with colours too
     const data = convertIndexedToRgb(png);
-    return equalChannels({ width, height, data, channels: data.length / pixels });
+    return { width, height, grey: equalChannels(data, data.length / pixels, pixels) };
   }
   if (png.channels >= 3) {
     // Pillow keeps the high byte of 16-bit colours.
     const data = png.depth === 16 ? Uint8Array.from(png.data, (value) => value >> 8) : png.data;
-    return equalChannels({ width, height, data, channels: png.channels });
+    return { width, height, grey: equalChannels(data, png.channels, pixels) };
   }
   const grey = new Uint8Array(pixels);
   let span = null; // lowest and highest value, and what they could be
@@ -78,13 +71,12 @@ function readPng(bytes) {
   return { width, height, grey, span };
 }
 
-// Does an APNG's control chunk come before the picture?
+// Does an APNG's control chunk come before the picture, with several frames?
 function isAnimated(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  for (let at = 8; at + 8 <= bytes.length; at += 12 + view.getUint32(at)) {
-    const type = view.getUint32(at + 4);
-    if (type === 0x6163544c) return view.getUint32(at + 8) > 1; // acTL: number of frames
-    if (type === 0x49444154) return false; // IDAT
+  for (const { type, start } of pngChunks(bytes)) {
+    if (type === "acTL") return view.getUint32(start) > 1;
+    if (type === "IDAT") return false;
   }
   return false;
 }
@@ -104,42 +96,8 @@ function unpack({ width, height, depth, data }, grey) {
 }
 
 async function readJpeg(bytes) {
-  checkSides(...jpegSides(bytes));
-  try {
-    const { width, height, data } = await decodeJpeg(bytes);
-    return equalChannels({ width, height, data, channels: 4 });
-  } catch (error) {
-    await init(jpegModule); // what failed keeps its memory: begin anew
-    throw error;
-  }
-}
-
-// Width and height of a JPEG file; throws where it ends before its end is marked, as libjpeg would
-// make up the rest.
-function jpegSides(bytes) {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  let sides = null;
-  for (let at = 2; ; at += 2 + view.getUint16(at + 2)) {
-    while (view.getUint8(at + 1) === 0xff) at++; // fill bytes
-    const marker = view.getUint8(at + 1);
-    if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) {
-      sides = [view.getUint16(at + 7), view.getUint16(at + 5)];
-    }
-    if (marker === 0xda) {
-      let end = bytes.lastIndexOf(0xd9);
-      while (end > at && bytes[end - 1] !== 0xff) end = bytes.lastIndexOf(0xd9, end - 1);
-      if (!sides || end <= at) throw new RangeError("no end");
-      return sides;
-    }
-  }
-}
-
-// Take one of three channels that must be equal.
-function equalChannels({ width, height, data, channels }) {
-  const grey = new Uint8Array(width * height);
-  for (let n = 0, at = 0; n < grey.length; n++, at += channels) {
-    if (data[at] !== data[at + 1] || data[at] !== data[at + 2]) throw new FilmError("colours");
-    grey[n] = data[at];
-  }
-  return { width, height, grey };
+  const { width, height } = jpegFrame(bytes);
+  checkSides(width, height);
+  const { data } = await decodeJpeg(bytes);
+  return { width, height, grey: equalChannels(data, 4, width * height) };
 }

@@ -22,3 +22,13 @@ export function rint(x) {
   if (x - low !== 0.5) return Math.round(x);
   return low % 2 ? low + 1 : low;
 }
+
+/** Take the first of three channels that must be equal; `step` values belong to each pixel. */
+export function equalChannels(data, step, pixels) {
+  const grey = new (data instanceof Uint16Array ? Uint16Array : Uint8Array)(pixels);
+  for (let n = 0, at = 0; n < pixels; n++, at += step) {
+    if (data[at] !== data[at + 1] || data[at] !== data[at + 2]) throw new FilmError("colours");
+    grey[n] = data[at];
+  }
+  return grey;
+}

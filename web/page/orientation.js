@@ -1,5 +1,7 @@
 // EXIF's orientation of PNG and JPEG films, and turning them upright, as `read_film` does.
 
+import { jpegSegments, pngChunks } from "./segments.js";
+
 const ORIENTATION = 0x0112;
 
 /** Turn a picture {width, height, grey, ...} as the EXIF block in a PNG or JPEG file says. */
@@ -10,25 +12,17 @@ export function upright(picture, bytes, kind) {
 
 // A PNG's eXIf chunk, or null.
 function pngBlock(bytes) {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  for (let at = 8; at + 12 <= bytes.length; at += 12 + view.getUint32(at)) {
-    const start = at + 8;
-    if (view.getUint32(at + 4) === 0x65584966) return bytes.subarray(start, start + view.getUint32(at));
+  for (const { type, start, length } of pngChunks(bytes)) {
+    if (type === "eXIf") return bytes.subarray(start, start + length);
   }
   return null;
 }
 
 // What follows "Exif\0\0" in a JPEG's APP1 segment, or null.
 function jpegBlock(bytes) {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  for (let at = 2; at + 10 <= bytes.length; at += 2 + view.getUint16(at + 2)) {
-    while (view.getUint8(at + 1) === 0xff) at++; // fill bytes
-    const marker = view.getUint8(at + 1);
-    if (marker === 0xda) return null;
-    const name = String.fromCharCode(...bytes.subarray(at + 4, at + 10));
-    if (marker === 0xe1 && name === "Exif\0\0") {
-      return bytes.subarray(at + 10, at + 2 + view.getUint16(at + 2));
-    }
+  for (const { marker, start, end } of jpegSegments(bytes)) {
+    const name = String.fromCharCode(...bytes.subarray(start, start + 6));
+    if (marker === 0xe1 && name === "Exif\0\0") return bytes.subarray(start + 6, end);
   }
   return null;
 }

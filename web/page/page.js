@@ -2,6 +2,7 @@
 
 import { drawMap, drawPicture, drawScale } from "./drawing.js";
 import { isNoneAbove, meaning } from "./meaning.js";
+import { measureThreads } from "./threads.js";
 import { WORDS } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
@@ -69,10 +70,8 @@ function isActive(worker) {
   });
 }
 
-function loadNetwork() {
-  const cores = navigator.hardwareConcurrency ?? 1;
-  // Four is what ONNX Runtime takes at most by itself; more than two were not measured here.
-  const threads = window.crossOriginIsolated ? Math.min(cores, 4) : 1;
+async function loadNetwork() {
+  const threads = await measureThreads();
   worker = new Worker("worker.js", { type: "module" });
   worker.addEventListener("message", ({ data }) => hear(data, threads));
   worker.addEventListener("error", ({ message }) => {

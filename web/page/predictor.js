@@ -1,7 +1,9 @@
 // From a film's bytes to what the page shows of it. Runs in the browser and in Node.
 
-import { readFilm, setJpegModule } from "./film.js";
+import { setFetchCodec } from "./codecs.js";
+import { readFilm } from "./film.js";
 import { FilmError } from "./film_error.js";
+import { setJpegModule } from "./jpeg.js";
 import { doubt } from "./meaning.js";
 import { coversFilm, Network } from "./network.js";
 import { resize, resizeShort } from "./resample.js";
@@ -9,8 +11,12 @@ import { resize, resizeShort } from "./resample.js";
 const SHOWN_SIDE = 1024; // of a picture on the page at most, pixels
 
 export class Predictor {
-  /** @param files the bytes of `settings.files`, by the same names: Uint8Arrays. */
-  static async load(settings, { model, runtime, jpeg }, threads) {
+  /**
+   * @param files the bytes of `settings.files`, by the same names: Uint8Arrays.
+   * @param fetchFile gives the bytes of a {path, size} of `settings.codecs`, a promise.
+   */
+  static async load(settings, { model, runtime, jpeg }, threads, fetchFile) {
+    setFetchCodec((name) => fetchFile(settings.codecs[name]));
     await setJpegModule(await WebAssembly.compile(jpeg));
     const network = await Network.load(model, runtime, settings.crop_size, threads);
     return new Predictor(settings, network);

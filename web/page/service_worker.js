@@ -83,7 +83,7 @@ async function giveIndex(request) {
 async function giveLarge(event) {
   const cache = await caches.open(LARGE).catch(() => null); // the browser may forbid it
   const kept = await cache?.match(event.request);
-  if (kept) return kept;
+  if (kept && event.request.cache !== "reload") return kept;
   const response = await fetch(event.request);
   if (response.status === 200 && cache) {
     // Not waited for, and a full disk is no failure: the page has its file.

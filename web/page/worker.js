@@ -19,7 +19,7 @@ async function load({ settings, threads }) {
   const stop = new AbortController();
   try {
     const bytes = await fetchAll(settings.files, stop.signal);
-    predictor = await Predictor.load(settings, bytes, threads);
+    predictor = await Predictor.load(settings, bytes, threads, fetchFile);
     self.postMessage({ ready: performance.now() - start });
   } catch (error) {
     stop.abort();
@@ -30,37 +30,46 @@ async function load({ settings, threads }) {
 async function fetchAll(files, signal) {
   const total = Object.values(files).reduce((sum, { size }) => sum + size, 0);
   let loaded = 0;
-  const fetched = Object.entries(files).map(async ([name, { path, size }]) => {
-    const response = await fetch(path, { signal });
-    if (!response.ok) throw new Error(`${path}: HTTP ${response.status}`);
-    const bytes = new Uint8Array(size);
-    let at = 0;
-    for (const reader = response.body.getReader(); ; ) {
-      const { done, value } = await reader.read();
-      if (done) break;
-      at += value.length;
-      loaded += value.length;
-      if (at <= size) bytes.set(value, at - value.length);
-      if (!signal.aborted) self.postMessage({ loaded, total });
-    }
-    await check(path, at === size, bytes);
-    return [name, bytes];
+  const hear = (more) => {
+    loaded += more;
+    if (!signal.aborted) self.postMessage({ loaded: Math.min(loaded, total), total });
+  };
+  const fetched = Object.entries(files).map(async ([name, file]) => {
+    return [name, await fetchFile(file, signal, hear)];
   });
   return Object.fromEntries(await Promise.all(fetched));
 }
 
-// A file of another size or content than its name says may have been kept: it is not to come again.
-async function check(path, isWhole, bytes) {
-  let isRight = isWhole;
-  if (isRight && self.crypto.subtle) {
-    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-    const digits = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
-    isRight = path.includes(`-${digits.slice(0, 12)}.`);
+// What is kept of an earlier visit may be cut off, or of another export: then it is asked for anew.
+async function fetchFile(file, signal, hear = () => {}) {
+  for (const cache of ["default", "reload"]) {
+    const bytes = await fetchBytes(file, { signal, cache }, hear);
+    if (bytes && (await isRight(file.path, bytes))) return bytes;
   }
-  if (isRight) return;
-  const names = await (self.caches?.keys() ?? []);
-  for (const name of names) await (await caches.open(name)).delete(new URL(path, location));
-  throw new Error(`${path}: not the file that was exported`);
+  throw new Error(`${file.path}: not the file that was exported`);
+}
+
+// The bytes of a file; null if it is of another size.
+async function fetchBytes({ path, size }, options, hear) {
+  const response = await fetch(path, options);
+  if (!response.ok) throw new Error(`${path}: HTTP ${response.status}`);
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for (const reader = response.body.getReader(); ; ) {
+    const { done, value } = await reader.read();
+    if (done) return at === size ? bytes : null;
+    if (at + value.length <= size) bytes.set(value, at);
+    at += value.length;
+    hear(value.length);
+  }
+}
+
+// Is it of the content that its name says? Without HTTPS there is no digest.
+async function isRight(path, bytes) {
+  if (!self.crypto.subtle) return true;
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  const digits = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return path.includes(`-${digits.slice(0, 12)}.`);
 }
 
 async function look({ id, file }) {
