@@ -76,14 +76,15 @@ def show_difference(figures, a, b):
     print(f"AUROC of {a}\nminus AUROC of {b}")
     print(
         f"on {figures['images']:,} films of {figures['patients']:,} patients; 95 % interval and p "
-        "over patients;\nHolm: adjusted for all classes; DeLong's p takes films as independent"
+        "over patients; Holm: adjusted\nfor all classes; DeLong's p takes films as independent; "
+        "patients: with the finding"
     )
-    rows = [("", "difference", "p", "Holm", "DeLong's p", "Holm", "patients with it")]
+    rows = [("", "difference", "p", "Holm", "DeLong's p", "Holm", "patients")]
     for c, name in enumerate(CLASS_NAMES):
         rows.append((name, *_difference_texts(figures, c)))
-    over = f"over {figures['mean_difference_over']} of {len(CLASS_NAMES)} classes"
+    mean = f"mean over {figures['mean_difference_over']} of {len(CLASS_NAMES)}"
     p = number_text(figures["mean_patients_p"], ".3g")
-    rows.append(("mean", _cell(figures, "mean_difference", form="+.3f"), p, "", "", "", over))
+    rows.append((mean, _cell(figures, "mean_difference", form="+.3f"), p))
     print(table_text(rows, ""))
     show_survivors(figures)
 
@@ -97,7 +98,7 @@ def _difference_texts(figures, c):
     texts = [_cell(figures, "difference", c, "+.3f")]
     for kind in ("patients_p", "delong_p"):
         for p in (figures[key][c] for key in (kind, f"{kind}_holm")):
-            texts.append("undefined" if np.isnan(p) else f"{p:.3g}")
+            texts.append(number_text(p, ".3g"))
     patients = figures["positive_patients"][c]
     return [*texts, f"{patients:,}" + (" (few)" if patients < FEW_PATIENTS else "")]
 

@@ -84,19 +84,22 @@ def check(data_dir, paths, workers, reading=AS_STORED):
                     f"{len(shared)} films of {file_of[one]} are of patients in {file_of[other]} "
                     f"who are written differently there, {shared[0]} first"
                 )
+    split_of_lists = _split(read, lists)
     digests = {}
     broken, notes = read_all(there, workers, reading, digests)
     problems += broken.values()
     for one, other, pairs in same_pictures(read, digests):
         text = f"{len(pairs)} films of {file_of[one]} have the picture of another film"
         text += f" of {file_of[other]}: {pairs[0][0]} that of {pairs[0][1]}"
-        (remarks if one == other else problems).append(text)
+        # Published lists are as they are: what they share is no fault of this folder.
+        is_remark = one == other or split_of_lists != "own"
+        (remarks if is_remark else problems).append(text)
     # About one film in a hundred is doubted of any good data set.
     is_problem = notes.depth() or len(notes.doubts) > DOUBTED * notes.count
     (problems if is_problem else remarks).extend(notes.lines())
     return {
         "lists": lists,
-        "split": _split(read, lists),
+        "split": split_of_lists,
         **_by_table(os.path.join(data_dir, "labels", "Data_Entry_2017_v2020.csv"), read),
         "films": {
             "found": len({*films.values(), *there.values()}),

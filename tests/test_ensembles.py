@@ -61,7 +61,7 @@ def test_ensembles_are_compared(members, monkeypatch, capsys):
     assert [found["difference"][name] for name in CLASS_NAMES] == list(aurocs[0] - aurocs[1])
     assert [fact["path"] for fact in found["a"]["mean_of"]] == paths[:2]
     assert found["b"] == {"path": paths[2], "sha256": sha256(paths[2])}
-    assert f"AUROC of the mean of {paths[0]}, {paths[1]} minus" in capsys.readouterr().out
+    assert f"AUROC of the mean of {paths[0]}, {paths[1]}\nminus AUROC" in capsys.readouterr().out
 
 
 def test_a_comparison_stands_alone(monkeypatch, capsys):

@@ -315,7 +315,7 @@ def test_what_is_printed_and_drawn(some, tmp_path, capsys):
     difference = measure_difference(labels, probs, probs[::-1], patients)
     show_difference(difference, ["a.csv"], ["b.csv"])
     printed = capsys.readouterr().out
-    assert "over 13 of 14 classes" in printed and "undefined: no negatives" in printed
+    assert "mean over 13 of 14" in printed and "undefined: no negatives" in printed
     chosen = choose_examples(labels, probs, [])
     assert len(chosen) == 26 and all(
         labels[film, c] == (kind == "with") for kind, film, c in chosen

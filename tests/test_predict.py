@@ -110,7 +110,7 @@ def test_a_folder_of_films_with_reference_values(
     deep = ["deep", *(f"deep/{picture}" for picture in pictures)]
     assert sorted(tree(out)) == sorted([*tables, *pictures, *deep])
     with Image.open(out / pictures[0]) as image:
-        assert (image.size, image.mode) == ((2048, 1024 + 3 * 60), "RGB")  # and a line below
+        assert (image.size, image.mode) == ((2048, 1024 + 4 * 60), "RGB")  # and a line below
     lines = (out / "failed.csv").read_text().splitlines()
     assert lines[0] == "Image Index,error" and lines[1].startswith("broken.png,")
     # 0.5 is the middle of films without a finding, and no threshold is below 2.
