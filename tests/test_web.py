@@ -143,8 +143,8 @@ def test_the_page_predicts_what_eval_predicts(
         "r.dispatchEvent(new Event('input'));"
     )
     assert browser.execute_script("return document.querySelector('.map').toDataURL()") != before
-    style = browser.execute_script("return document.querySelector('.map').style.opacity")
-    assert style == "0.2"
+    shown = "return getComputedStyle(document.querySelector('.map')).opacity"
+    assert browser.execute_script(shown) == "0.2"
     chosen = browser.find_elements("css selector", "tr.chosen")
     assert [row.get_attribute("data-finding") for row in chosen] == [order[13]]
     text = opened.text()

@@ -23,9 +23,13 @@ export function drawMap(result, c, { classes, colours, crop_size: size }) {
   });
 }
 
-/** A canvas with all colours, the least first. */
-export function drawScale(colours) {
-  const scale = painted(256, 1, "scale", (pixels, n) => colour(pixels, n, n / 255, colours));
+/** A bar of all colours, the least first, as they look on a film's median grey. */
+export function drawScale(colours, { grey }) {
+  const scale = document.createElement("div");
+  scale.className = "scale";
+  scale.append(painted(256, 1, "", (pixels, n) => colour(pixels, n, n / 255, colours)));
+  const median = grey.slice().sort()[grey.length >> 1];
+  scale.style.backgroundColor = `rgb(${median} ${median} ${median})`;
   scale.setAttribute("aria-hidden", "true");
   return scale;
 }

@@ -363,7 +363,6 @@ function filmFigure(film) {
   const show = () => {
     picture.querySelector(".map")?.remove();
     const map = drawMap(result, film.finding, settings);
-    map.style.opacity = opacity;
     picture.append(map);
     const text = say("caption", { name: film.name, finding: findingName(film.finding) });
     caption.textContent = `${text}. ${say("notice")}`;
@@ -377,13 +376,14 @@ function filmFigure(film) {
   });
   slider.addEventListener("input", () => {
     opacity = Number(slider.value);
-    picture.querySelector(".map").style.opacity = opacity;
+    figure.style.setProperty("--opacity", opacity);
   });
   show();
+  figure.style.setProperty("--opacity", opacity);
   const ends = make("div");
   ends.className = "ends";
   ends.append(...WORDS[language].leastMost.map((text) => make("span", text)));
-  figure.append(controls, picture, drawScale(settings.colours), ends, caption);
+  figure.append(controls, picture, drawScale(settings.colours, result.picture), ends, caption);
   return figure;
 }
 
