@@ -6,6 +6,8 @@ import json
 import re
 import subprocess
 
+from helpers.processes import wait_for
+
 
 class Firefox:
     """One tab of a Firefox with a new profile in `folder`. Firefox 129 or later.
@@ -25,14 +27,11 @@ class Firefox:
         lines = [f"user_pref({json.dumps(k)}, {json.dumps(v)});" for k, v in settings.items()]
         (folder / "user.js").write_text("\n".join(lines))
         words = ["--headless", "--no-remote", "--remote-debugging-port", "0", "--profile", folder]
-        self.process = subprocess.Popen(
-            [program, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-        address = next(
-            found[1]
-            for line in self.process.stderr
-            if (found := re.search(r"BiDi listening on (ws://\S+)", line))
-        )
+        log = folder / "log"  # a pipe that nobody reads would stop it
+        with open(log, "w") as file:
+            self.process = subprocess.Popen([program, *words], stdout=file, stderr=file)
+        listening = re.compile(r"BiDi listening on (ws://\S+)")
+        address = wait_for(lambda: listening.search(log.read_text(errors="replace")), 120)[1]
         self.numbers = itertools.count()
         self.socket = websocket.create_connection(
             f"{address}/session", suppress_origin=True, timeout=300
@@ -83,4 +82,3 @@ class Firefox:
         self.socket.close()
         self.process.terminate()
         self.process.wait(30)
-        self.process.stderr.close()
