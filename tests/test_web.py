@@ -380,11 +380,11 @@ def test_the_benchmark_times_the_page(browser, script, page, predicted_on_cpu, t
 
 
 def test_threads_are_as_many_as_count_at_full_speed(browser, opened, page):
-    # How far one counts alone, and each of several at once: on four cores, on two of which a
-    # browser claims four, on two with two threads each, on one.
-    counts = [[100] * 4, [50] * 4, [65] * 4, [25] * 4]
+    # How far four count together where one counts to 100: on four cores, on two of which a browser
+    # claims four, on two with two threads each, on one.
+    counts = [390, 200, 260, 100]
     script = f"import {{ threadsFor }} from '{page / 'threads.js'}';"
-    script += f"for (const some of {counts}) console.log(threadsFor(100, some));"
+    script += f"for (const some of {counts}) console.log(threadsFor(100, some, 4));"
     command = ["node", "--input-type=module", "--eval", script]
     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert found.split() == ["4", "2", "2", "1"]
