@@ -210,7 +210,7 @@ def test_the_page_predicts_the_same_in_firefox(firefox, website, predicted_on_cp
     with Image.open(films[1]) as image:
         compressed.write_bytes(dicom(np.asarray(image.convert("L")), uid.JPEG2000Lossless))
     firefox.get(url)
-    wait_for(lambda: "The network is ready" in firefox.text())
+    wait_for(lambda: "The network is ready (one thread)" in firefox.text())
     firefox.give("files", films[0], compressed)
     wait_for(lambda: "2 of 2 films done" in firefox.text())
     cells = "document.querySelectorAll('details')[{}].querySelectorAll('td:nth-child(2)')"

@@ -23,6 +23,8 @@ class Firefox:
             "network.connectivity-service.enabled": False,
             "network.captive-portal-service.enabled": False,
             "services.settings.server": "data:,",
+            # ONNX Runtime's start with threads does not always end here (docs/web_page.md).
+            "dom.maxHardwareConcurrency": 1,
         }
         lines = [f"user_pref({json.dumps(k)}, {json.dumps(v)});" for k, v in settings.items()]
         (folder / "user.js").write_text("\n".join(lines))
