@@ -190,11 +190,11 @@ def _refuse_others(header, name, any_modality):
             f"{columns} x {rows}; export it at another size"
         )
     if header.BitsAllocated not in (8, 16) or not 1 <= header.BitsStored <= header.BitsAllocated:
-        raise UserError(f"{name}: want 8 or 16 bits a pixel, got another number; export it with 16")
+        raise UserError(f"{name}: the bits a pixel are neither 8 nor 16; export it with 16")
     if header.get("HighBit", header.BitsStored - 1) != header.BitsStored - 1:
         raise UserError(
-            f"{name}: want values in the lowest bits (High Bit below Bits Stored by one), got "
-            "others; export it again"
+            f"{name}: the values are not in the lowest bits (High Bit below Bits Stored by "
+            "one); export it again"
         )
 
 

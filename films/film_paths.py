@@ -30,7 +30,7 @@ def find_films(data_dir, names):
         if similar:
             remedy = f"there is {similar!a}: write names as the files have them"
         raise UserError(
-            f"{os.path.join(data_dir, 'images', missing[0])}: want a film, got no such file "
+            f"{os.path.join(data_dir, 'images', missing[0])}: no such film "
             f"({len(missing)} of {len(names)} listed films are missing); {remedy}"
         )
     name_of = {}
@@ -150,7 +150,7 @@ def films_below(paths):
             )
         for name in found:
             if any("\ud800" <= letter <= "\udfff" for letter in name):  # bytes that are no UTF-8
-                raise UserError(f"{name!a}: want a name in UTF-8, got other bytes; rename the film")
+                raise UserError(f"{name!a}: the name is not UTF-8; rename the film")
             if name in films:
                 raise UserError(f"{name}: want films of different names, got it twice; rename one")
         films |= found

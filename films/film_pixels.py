@@ -88,7 +88,7 @@ def read_film_with_facts(path, resize=256, name=None, reading=AS_STORED):
         with contextlib.nullcontext(path) if hasattr(path, "read") else open(path, "rb") as file:
             grey, facts = read_grey(file, name, reading)
     except FileNotFoundError:
-        raise UserError(f"{name}: want a film, got no such file; check the path") from None
+        raise UserError(f"{name}: no such film; check the path") from None
     except PermissionError:
         raise UserError(f"{name}: want a film, got permission denied; chmod +r it") from None
     except IsADirectoryError:

@@ -72,7 +72,7 @@ def grey_table(header, window=None):
     values = _modality_values(stored, rules)
     shares, is_chosen = _shares(values, rules, window)
     if not np.isfinite(shares).all() or shares.min() == shares.max():
-        raise UserError("want grey values that differ, got others; give --window")
+        raise UserError("all grey values are the same; give --window")
     table = eight_bits(1 - shares if header.PhotometricInterpretation == "MONOCHROME1" else shares)
     table[_padding(stored, header)] = 0  # background, whatever it would look like
     return table, values, None if is_chosen else _full_range(values, rules)
@@ -139,7 +139,7 @@ def _modality_values(stored, rules):
         return stored
     values = stored * _number(rules, "RescaleSlope", 1) + _number(rules, "RescaleIntercept", 0)
     if not np.isfinite(values).all():
-        raise UserError("want a rescaling by finite numbers, got others; export it again")
+        raise UserError("the rescaling is not by finite numbers; export it again")
     return values
 
 
@@ -158,9 +158,9 @@ def _shares(values, rules, window):
     center, width = _number(rules, "WindowCenter", 0), _number(rules, "WindowWidth", 0)
     function = rules.get("VOILUTFunction", "LINEAR")
     if function not in FUNCTIONS:
-        raise UserError("want a window function that DICOM has, got another; give --window")
+        raise UserError("the window function is none that DICOM has; give --window")
     if not np.isfinite([center, width]).all():
-        raise UserError("want a window of finite numbers, got others; give --window")
+        raise UserError("the window is not of finite numbers; give --window")
     if width < 1 and function == "LINEAR":
         raise UserError(
             "want a window width of at least 1, which DICOM's function LINEAR asks for, got a "

@@ -98,7 +98,7 @@ def _read_text(path):
             return file.read()
     except FileNotFoundError:
         raise UserError(
-            f"{path}: want a label list, got no such file; fetch the lists with prepare_data.py "
+            f"{path}: no such label list; fetch the lists with prepare_data.py "
             "download, or check the path"
         ) from None
     except UnicodeDecodeError as error:

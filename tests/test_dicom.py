@@ -75,12 +75,12 @@ REFUSED = {
     "bits": (lambda: dicom(grey(), BitsAllocated=32, BitsStored=32), "want 8 or 16 bits"),
     "high bits": (
         lambda: dicom(grey().astype(np.uint16) * 16, BitsStored=12, HighBit=15),
-        "want values in the lowest bits",
+        "the values are not in the lowest bits",
     ),
     "width": (lambda: dicom(grey(), WindowCenter=1, WindowWidth=0), "give --window"),
     "function": (
         lambda: dicom(grey(), WindowCenter=128, WindowWidth=256, VOILUTFunction="SQUARE"),
-        "want a window function that DICOM has, got another; give --window",
+        "the window function is none that DICOM has; give --window",
     ),
     "slope": (lambda: dicom(grey(), RescaleSlope=0, RescaleIntercept=0), "give --window"),
     "PDF": (lambda: b"%PDF-1.7" + bytes(500), "does not decode as any"),

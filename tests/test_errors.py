@@ -57,7 +57,7 @@ def test_a_data_folder_without_lists_or_the_folder_of_films_in_it(
     evaluate_fails, train_fails, data, tmp_path
 ):
     (tmp_path / "empty").mkdir()
-    want = ": want a label list, got no such file; fetch the lists with prepare_data.py download"
+    want = ": no such label list; fetch the lists with prepare_data.py download"
     assert "labels/test_list.txt" + want in evaluate_fails(tmp_path / "empty")
     assert "labels/train_list.txt" + want in train_fails(tmp_path / "empty")
     remedy = f"images: no folder labels in it, but beside it; --data-dir {data}"

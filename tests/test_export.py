@@ -141,7 +141,7 @@ def test_what_cannot_be_exported_leaves_nothing(fails, films, random_weights, tm
     error = fails("export.py", "--weights", random_weights, *words)
     assert "give one film or more: the export is checked on them before it is written" in error
     error = fails("export.py", tmp_path / "none.png", "--weights", random_weights, *words)
-    assert "none.png: want a film, got no such file" in error
+    assert "none.png: no such film" in error
     assert not (tmp_path / "out").exists()
 
 

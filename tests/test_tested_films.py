@@ -191,7 +191,7 @@ def test_films_that_cannot_be_read_are_left_out_when_asked(
     (data / "images" / names[4]).unlink()
     (data / "images" / names[4]).write_bytes((phantoms / "images" / names[4]).read_bytes()[:300])
     words = ["--data-dir", data, "--weights", random_weights, "--resize", 72, "--crop-size", 64]
-    assert f"{names[1]}: want a film, got no such file" in fails("eval.py", *words)
+    assert f"{names[1]}: no such film" in fails("eval.py", *words)
     words += ["--output-dir", tmp_path / "out"] if has_output else []
     result = forked("eval.py", *words, "--keep-going")
     assert result.returncode == 1, result.stderr

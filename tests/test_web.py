@@ -287,6 +287,31 @@ def test_a_new_export_to_the_same_address_comes_whole(browser, opened, site):
     assert [each["level"] for each in browser.get_log("browser")] == []
 
 
+def test_a_start_that_does_not_end_is_begun_again_with_one_thread(
+    browser, website, site, predicted_on_cpu
+):
+    """As with several threads in Firefox on busy cores, now and then."""
+    changes = {
+        "threads.js": ("export async function measureThreads() {", "  return 2;"),
+        "predictor.js": (
+            "threads, fetchFile) {",
+            "    if (threads > 1) await new Promise(() => {});",
+        ),
+    }
+    for name, (line, more) in changes.items():
+        text = (site / name).read_text()
+        assert text.count(line) == 1
+        (site / name).write_text(text.replace(line, f"{line}\n{more}"))
+    write_files_js(site)
+    browser.get("about:blank")
+    browser.get(f"{website[0]}index.html")
+    wait_for(partial(has_text, browser, "Starting the network"))
+    # A film that is given meanwhile is not lost.
+    browser.find_element("id", "files").send_keys(str(predicted_on_cpu[0][0]))
+    wait_for(partial(has_text, browser, "The network is ready (one thread)"))
+    wait_for(partial(has_text, browser, "1 of 1 films done"))
+
+
 def test_a_network_that_is_cut_off_is_told_and_asked_for_again(
     browser, website, site, predicted_on_cpu
 ):

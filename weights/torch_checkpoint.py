@@ -169,7 +169,7 @@ def load_torch(path):
         if chosen and others:  # averaged ones, often: their AUROCs are others
             print(
                 f"note: {path} has weights under {chosen!r} and under {others[0]!r}: the first are "
-                "converted; for the second, save them alone",
+                "converted; for the second, save only them",
                 file=sys.stderr,
             )
     if isinstance(state, StandIn) and not state:

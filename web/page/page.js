@@ -6,12 +6,15 @@ import { measureThreads } from "./threads.js";
 import { WORDS } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
-const films = []; // {id, name, state, result, problem, element, finding}
+const films = []; // {id, name, file, state, result, problem, element, finding}
+const early = []; // files that are given before there is a worker
 let settings;
 let worker;
+let startTimer; // from the last byte of the network until it is ready
 let network = { key: "starting" }; // what the line about the network says
 let language = (navigator.language ?? "en").startsWith("zh") ? "zh" : "en";
 let opacity = 0.7;
+const LONGEST_START = 10_000; // milliseconds
 
 start();
 
@@ -71,7 +74,11 @@ function isActive(worker) {
 }
 
 async function loadNetwork() {
-  const threads = await measureThreads();
+  startWorker(await measureThreads());
+  take(early);
+}
+
+function startWorker(threads) {
   worker = new Worker("worker.js", { type: "module" });
   worker.addEventListener("message", ({ data }) => hear(data, threads));
   worker.addEventListener("error", ({ message }) => {
@@ -83,12 +90,22 @@ async function loadNetwork() {
     }
   });
   worker.postMessage({ settings, threads });
+  for (const { id, file, state } of films) if (state === "waiting") worker.postMessage({ id, file });
+}
+
+// With several threads the network's start does not always end in Firefox: then one does.
+function startWithOneThread() {
+  worker.terminate();
+  startWorker(1);
 }
 
 function hear(data, threads) {
   const film = films[data.id];
+  if (!film) clearTimeout(startTimer);
   if (data.total) {
     network = { key: data.loaded < data.total ? "loading" : "starting", ...data };
+    const isStarting = network.key === "starting" && threads > 1;
+    if (isStarting) startTimer = setTimeout(startWithOneThread, LONGEST_START);
   } else if (data.ready) {
     network = { key: "ready", threads };
   } else if (data.failed) {
@@ -217,10 +234,14 @@ function listen() {
 }
 
 function take(files) {
+  if (!worker) {
+    early.push(...files);
+    return;
+  }
   for (const file of files) {
     const element = make("details");
     element.name = "film"; // one is open at a time: pictures take memory
-    const film = { id: films.length, name: file.name, state: "waiting", element };
+    const film = { id: films.length, name: file.name, file, state: "waiting", element };
     element.append(make("summary"));
     element.addEventListener("toggle", () => (element.open ? showBody(film) : hideBody(film)));
     films.push(film);
