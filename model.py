@@ -237,7 +237,7 @@ def _load_imagenet(backbone):
         wrong = f": {path} has another MD5 than Paddle's file" if os.path.exists(path) else ""
         raise UserError(
             f"--pretrained imagenet: want Paddle's ImageNet weights, could not download them "
-            f"({first_line(error)}{wrong}); see pretrained_models/README.md for doing it "
+            f"({first_line(error)}{wrong}); see docs/training.md for doing it "
             "by hand, or start elsewhere with --weights FILE or --pretrained none"
         ) from None
     backbone.set_state_dict(state)

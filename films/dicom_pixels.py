@@ -1,6 +1,6 @@
 """The stored values of a DICOM film: which decoder reads which transfer syntax, and its answer.
 
-By accuracy beside DCMTK (docs/data.md has the figures), one order for every machine: a probability
+By accuracy beside DCMTK (docs/dicom.md has the figures), one order for every machine: a probability
 should not depend on what else happens to be installed.
 """
 

@@ -1,7 +1,7 @@
 """What stored values become: a table of 8-bit grey values, by windows and DICOM's look-up tables.
 
 The rules are those of DICOM PS3.3, C.11.1 (modality), C.11.2 (values of interest) and C.7.5.1.1.2
-(padding), and PS3.5, 8.1.1 (bits above Bits Stored). docs/data.md gives them in words.
+(padding), and PS3.5, 8.1.1 (bits above Bits Stored). docs/dicom.md gives them in words.
 """
 
 import collections.abc

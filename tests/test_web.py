@@ -305,7 +305,7 @@ def test_a_start_that_does_not_end_is_begun_again_with_one_thread(
     write_files_js(site)
     browser.get("about:blank")
     browser.get(f"{website[0]}index.html")
-    wait_for(partial(has_text, browser, "Starting the network"))
+    wait_for(partial(has_text, browser, "Choose files"))
     # A film that is given meanwhile is not lost.
     browser.find_element("id", "files").send_keys(str(predicted_on_cpu[0][0]))
     wait_for(partial(has_text, browser, "The network is ready (one thread)"))

@@ -32,7 +32,7 @@ def read_weights(path):
         raise UserError(
             f"{path}: no such weight file; train one (train.py), convert a "
             "PyTorch checkpoint (convert_torch_weights.py), or download one (prepare_data.py "
-            "download --weights): pretrained_models/README.md has the steps"
+            "download --weights): docs/data.md has the steps"
         )
     if is_torch_checkpoint(path):
         raise UserError(
