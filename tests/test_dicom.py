@@ -72,7 +72,7 @@ REFUSED = {
         "want a film of 32 to 10,000 pixels a side, got 10001 x 32",
     ),
     "liar": (lambda: dicom(grey(), Rows=9999, Columns=9999), "does not decode"),
-    "bits": (lambda: dicom(grey(), BitsAllocated=32, BitsStored=32), "want 8 or 16 bits"),
+    "bits": (lambda: dicom(grey(), BitsAllocated=32, BitsStored=32), "neither 8 nor 16"),
     "high bits": (
         lambda: dicom(grey().astype(np.uint16) * 16, BitsStored=12, HighBit=15),
         "the values are not in the lowest bits",

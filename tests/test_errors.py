@@ -83,7 +83,7 @@ def test_a_missing_film(evaluate_fails, train_fails, data):
         name = (data / "labels" / f"{split}_list.txt").read_text().split()[0]
         (data / "images" / name).unlink()
         fail = evaluate_fails if split == "test" else train_fails
-        assert f"{name}: want a film" in fail(data)
+        assert f"{name}: no such film" in fail(data)
 
 
 @pytest.mark.slow
