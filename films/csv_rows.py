@@ -34,8 +34,8 @@ def open_table(path):
             yield io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{path}: want a table as CSV in UTF-8, got bytes that are not ({first_line(error)}); save it "
-            "again (in a spreadsheet: CSV UTF-8), or download it again"
+            f"{path}: want a table as CSV in UTF-8, got bytes that are not ({first_line(error)}); "
+            "save it again (in a spreadsheet: CSV UTF-8), or download it again"
         ) from None
     except (EOFError, *DAMAGED) as error:
         raise UserError(
