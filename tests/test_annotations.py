@@ -43,9 +43,7 @@ def test_a_box_that_is_none_is_named(tmp_path, line):
 def test_a_file_that_is_no_table(tmp_path, content):
     path = tmp_path / "boxes.csv"
     path.write_bytes(content)
-    message = (
-        r"boxes.csv.*(no column|want a table|want 6 cells).*(;|or) download (it|NIH's BBox_List)"
-    )
+    message = r"boxes.csv.*(no column|want a table|want 6 cells).* download (it|NIH's BBox_List)"
     with pytest.raises(UserError, match=message):
         read_boxes(path)
 
