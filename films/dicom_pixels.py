@@ -134,6 +134,8 @@ def _decoded(film, decoder, plugin, name):
     }
     if film.SamplesPerPixel > 1:
         options["planar_configuration"] = film.get("PlanarConfiguration", 0)
+        if plugin == "pillow" and _is_ycc_by_adobe(stream):
+            options["photometric_interpretation"] = "RGB"  # what Pillow has made of it
     try:
         return decode(stream, plugin, options)
     except DecoderDied as error:
@@ -167,6 +169,16 @@ def mended(stream):
     if start and stream[start : start + 3] != b"\x00\x3f\x00":
         stream = stream[:start] + b"\x00\x3f\x00" + stream[start + 3 :]
     return stream
+
+
+def _is_ycc_by_adobe(stream):
+    """Tell whether Adobe's marker says that a JPEG is in YCbCr, which pydicom does not look at."""
+    return any(
+        marker == 0xEE
+        and stream[at + 4 : at + 9] == b"Adobe"
+        and stream[at + 15 : at + 16] == b"\1"
+        for marker, at in _segments(stream)
+    )
 
 
 def _stream_size(stream):

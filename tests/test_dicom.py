@@ -226,6 +226,21 @@ def test_grey_films_stored_in_colours_are_read():
     np.testing.assert_array_equal(film, np.asarray(Image.fromarray(rgb).convert("L")))
 
 
+@pytest.mark.parametrize("stored", ["RGB", "YBR_FULL_422"])
+def test_a_jpeg_that_says_its_colours_by_adobes_marker(stored):
+    """Pillow heeds the marker and gives RGB, which pydicom turned once more."""
+    target = io.BytesIO()
+    Image.fromarray(np.stack([grey()] * 3, -1)).save(target, "JPEG", quality=95)
+    jfif = target.getvalue()
+    rest = jfif[4 + int.from_bytes(jfif[4:6], "big") :]  # behind JFIF's marker
+    adobe = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x01"
+    data = encapsulate([jfif[:2] + adobe + rest])
+    colours = {"SamplesPerPixel": 3, "PhotometricInterpretation": stored, "PlanarConfiguration": 0}
+    found = read(dicom(grey(), uid.JPEGBaseline8Bit, data=data, **colours))
+    with Image.open(target) as image:
+        np.testing.assert_array_equal(found, np.asarray(image)[..., 0])
+
+
 def test_film_radiographs_are_read():
     np.testing.assert_array_equal(read(dicom(grey(), Modality="RG")), grey())
 
