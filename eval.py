@@ -196,6 +196,7 @@ from evaluation.network_run import predict
 from evaluation.operating_points import reference_values
 from evaluation.predictions_csv import film_names, mean_predictions
 from evaluation.printed_tables import (
+    say_wrapped,
     show_aurocs,
     show_calibration,
     show_difference,
@@ -422,7 +423,7 @@ def measure_all(args, listed, probs, beside, maps):
     figures["flow"] = participant_flow(listed, probs, beside.validation)
     show_aurocs(figures)
     if text := other_order(listed.labels, probs):
-        print(f"warning: {text}", file=sys.stderr)
+        say_wrapped(f"warning: {text}")
     if thresholds is not None:
         figures["thresholds"] = {
             "from": file_facts(args.thresholds_from),

@@ -125,13 +125,16 @@ def main(args):
     reading = Reading(args.window, args.any_modality, args.any_colours)
     other = other_network(values, args)
     of_thresholds = read_json(args.thresholds) if args.thresholds else None
-    for path, why in (args.reference, other), (args.thresholds, other_network(of_thresholds, args)):
+    of_others = other_network(of_thresholds, args)
+    for path, why in (args.reference, other), (args.thresholds, of_others):
         if why:
             print(f"warning: {path}: {why}; make it anew", file=sys.stderr)
     if args.serve:
         check_server(args.host, args.port)
         layer = load_layer(args, draws=True)
-        page = Page(layer, args.crop_size, args.resize, reading, thresholds, values, other)
+        page = Page(
+            layer, args.crop_size, args.resize, reading, thresholds, values, other or of_others
+        )
         return serve(page, args.host, args.port)
     paths = films_below(args.films)
     draws = will_draw(args, paths)
@@ -202,7 +205,7 @@ def predict_films(args, paths, reading, layer, draws, thresholds, values):
         bar.update(len(paths) - bar.n)
         write_tables(folder, probs, boxes, findings, failed)
     table = os.path.join(args.output_dir, "predictions.csv")
-    beside = ", and pictures beside it" if boxes else ""
+    beside = ", and pictures beside it" if draws and probs else ""
     if values:
         print(
             "above: the share of validation films without the finding that got a lower probability",

@@ -13,6 +13,7 @@ from evaluation.written_figures import for_json
 from public_data.folder_check import OFFICIAL, names_digest
 from public_data.sources import LABELS
 from runtime.files import UserError, file_facts, read_json, sha256, write_json
+from weights.trained_sizes import shown_window
 
 # What metrics.json says of the network behind predictions.
 NETWORK_FACTS = (
@@ -104,8 +105,16 @@ def why_of_others(theirs, ours):
         return "they are of other weights"
     for key in ("crops", "crop_size", "resize", "window"):
         if key in theirs and key in ours and theirs[key] != ours[key]:
-            return f"they are of --{key.replace('_', '-')} {theirs[key]}, not {ours[key]}"
+            words = (_option(key, facts[key]) for facts in (theirs, ours))
+            return "they are of {}, not {}".format(*words)
     return None
+
+
+def _option(key, value):
+    name = f"--{key.replace('_', '-')}"
+    if value is None:
+        return f"no {name}"
+    return f"{name} {shown_window(value) if key == 'window' else value}"
 
 
 def begin_results(folder, names, probs, reference=None, failed=()):

@@ -66,7 +66,7 @@ def read_predictions(path, names, option="--test-list"):
             if wrong.size:
                 raise ValueError(f"{wrong[0]:g} for {name}, which is no probability of 0 to 1")
         if len(probs) != len(rows):
-            raise ValueError("a film twice, or a line without 14 probabilities")
+            raise ValueError(f"a film twice, or a line without {len(CLASS_NAMES)} probabilities")
     except (ValueError, csv.Error) as error:
         raise UserError(
             f"{path}: want a predictions.csv of eval.py, got {first_line(error)}; make it again"

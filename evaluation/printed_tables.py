@@ -52,9 +52,9 @@ def show_intervals(figures):
     cells = [_cell(figures, f"{key}_mean") for key in ("auroc", "average_precision")]
     _say_table([*rows, ("mean", *cells)])
     if unknown:
-        say(_wrapped(f"not known of any film: {', '.join(unknown)}"))
+        say_wrapped(f"  not known of any film: {', '.join(unknown)}")
     if few:
-        say(_wrapped(f"* {FEW_WORDS}"))
+        say_wrapped(f"  * {FEW_WORDS}")
 
 
 def _cell(figures, key, c=None, form=".3f"):
@@ -245,7 +245,7 @@ def show_localization(figures):
     )
     columns = [(kind, overlap) for kind in ("IoU", "IoBB") for overlap in SHOWN_OVERLAPS]
     accuracies = (f"{kind}>{overlap}" for kind, overlap in columns)
-    rows = [("", "boxes", "pointing game (by chance)", *accuracies)]
+    rows = [("", "boxes", "pointing (chance)", *accuracies)]
     for name, row in table.items():
         pointing = f"{row['pointing_game']:.3f} ({row['pointing_by_chance']:.3f})"
         cells = (f"{row[kind.lower()]['accuracy'][str(least)]:.3f}" for kind, least in columns)
@@ -258,8 +258,9 @@ def say(line):
     print(line, file=sys.stderr)
 
 
-def _wrapped(text):
-    return textwrap.fill(text, 100, initial_indent="  ", subsequent_indent="    ")
+def say_wrapped(text):
+    """Print text on stderr in lines of at most 100 columns."""
+    say(textwrap.fill(text, 100, subsequent_indent="    "))
 
 
 def _say_table(rows):

@@ -22,7 +22,7 @@ OTHER_MODALITIES = ("CT", "MR", "MG", "US", "XA", "RF", "NM", "PT", "PX", "OT")
 SIDES = (32, 10_000)  # pixels
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
-GREY_REMEDY = "export it in grey, or give --any-colours to take its luminance"
+GREY_REMEDY = "export it in grey, or give --any-colours (not export.py)"
 
 # All that is read of a file, beside its first group, which names the transfer syntax. Functional
 # groups are an enhanced object's: window and rescale are in them.

@@ -104,8 +104,8 @@ def read_film_with_facts(path, resize=256, name=None, reading=AS_STORED):
         raise
     except Exception as error:  # PIL tells a truncated or foreign file by nearly any type
         raise UserError(
-            f"{name}: want a complete PNG, JPEG or TIFF film, got a file that does not decode "
-            f"({first_line(error)}); download it again"
+            f"{name}: want a complete PNG, JPEG, TIFF or DICOM film, got a file that does not "
+            f"decode ({first_line(error)}); download it again"
         ) from None
     return np.asarray(_resized(grey, resize))[np.newaxis], facts  # [H, W] -> [1, H, W]
 

@@ -125,8 +125,8 @@ def _read_flags(path, lines):
             if {*last} <= {"0", "1"} and {*words} - {"0", "1"}:
                 remedy = "names with spaces take a list in CSV, as docs/data.md has it"
             raise UserError(
-                f"{path}:{row + 1}: want a file name and 14 flags of 0 or 1{header}, got "
-                f"{line[:120]!r}; {remedy}"
+                f"{path}:{row + 1}: want a file name and {len(CLASS_NAMES)} flags of 0 or "
+                f"1{header}, got {line[:120]!r}; {remedy}"
             )
         if name != os.path.basename(name) or "\0" in name or name in (".", ".."):
             raise UserError(

@@ -276,6 +276,7 @@ def _write_caption(picture, width, lines, ground):
     font = ImageFont.load_default(size)
     words = {"fill": "black", "font": font}
     for n, text in enumerate(filter(None, lines)):
+        text = " ".join(text.split())  # a file's name may have a line end
         text = _shortened(text, lambda text: draw.textlength(text, font) <= width - size)
         draw.text((size // 2, top + size * (0.1 + 1.25 * n)), text, **words)
     bar = np.linspace(0, 1, width - size)[np.newaxis].repeat(size, axis=0)

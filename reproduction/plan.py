@@ -12,11 +12,11 @@ from runtime.files import read_json
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # Seconds on two cores of an AMD EPYC without a GPU (benchmarks/RESULTS.md; logs/README.md,
-# 2026-11-24): of films of 1024 pixels, crops of 224. Nothing was measured on a GPU.
+# 2026-11-24 and 2026-11-28): of films of 1024 pixels, crops of 224. Nothing was measured on a GPU.
 READ = 0.0122  # decode and resize a film, one core
 EVALUATE = 0.366  # ten crops of a film
 EVALUATE_START = 18  # load the network, draw the page
-TRAIN = 4.4 / 16  # a step of 16 films
+TRAIN = 1.72 / 16  # a step of 16 films
 VALIDATE = 0.15  # a crop of a film, as training validates
 CONVERT = 10
 COMPARE = 2.4 / 22_433  # a film

@@ -380,7 +380,8 @@ def run(function, *arguments):
         where = f"{error.filename}: " if error.filename else ""
         remedy = "check the path and the free space"
         if error.errno == errno.EROFS:
-            remedy = "make a folder of links to a read-only one: mkdir own; ln -s FOLDER/* own"
+            remedy = "give another folder; of read-only data, one of links (mkdir own; "
+            remedy += "ln -s FOLDER/* own)"
         if isinstance(error, (FileExistsError, NotADirectoryError)):
             remedy = "a file is where a folder is wanted: move it away, or give another folder"
         message = message or f"{where}{error.strerror}; {remedy}"

@@ -7,7 +7,6 @@ import contextlib
 import ctypes
 import glob
 import importlib.metadata
-import io
 import os
 import sys
 import warnings
@@ -87,12 +86,23 @@ def compute_on_cores():
         libc = ctypes.CDLL(None)
         libc.mallopt(_MMAP_MAX, 0)
         libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
-    said = io.StringIO()
-    with contextlib.redirect_stderr(said):
+    with contextlib.redirect_stderr(_WithoutThreadsWarning(sys.stderr)):
         import paddle  # noqa: F401
-    for line in said.getvalue().splitlines():
-        if "OMP_NUM_THREADS" not in line:
-            print(line, file=sys.stderr)
+
+
+class _WithoutThreadsWarning:
+    """Standard error without Paddle's two lines; what logs keep it, and write to it later."""
+
+    def __init__(self, stream):
+        self._stream, self._ends_line = stream, False
+
+    def write(self, text):
+        is_left_out = "OMP_NUM_THREADS" in text or (self._ends_line and text == "\n")
+        self._ends_line = "OMP_NUM_THREADS" in text
+        return len(text) if is_left_out else self._stream.write(text)
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
 
 
 # Paddle's CPU convolutions end in Intel's MKL, which takes its slow path on AMD processors unless

@@ -20,7 +20,7 @@ class Page(NamedTuple):
         reading: how films are read.
         thresholds: what `read_thresholds` returned, or None.
         values: what `read_reference` returned, or None.
-        other: why `values` are of another network, or None.
+        other: why `values` or `thresholds` are of another network, or None.
     """
 
     layer: TenCropMaps

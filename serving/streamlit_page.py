@@ -58,9 +58,10 @@ def main():
         st.markdown("\n".join(f"| {' | '.join(line)} |" for line in lines))
         if text := none_above(probs, known):
             st.markdown(f"**{text.capitalize()}.**")
+        if page.other:
+            what = "reference values" if values else "thresholds"
+            st.warning(f"The {what} are not of this network: {page.other}.")
         if values:
-            if page.other:
-                st.warning(f"The reference values are not of this network: {page.other}.")
             st.caption(
                 f"Calibrated, base rate and rank are of {values['films']} validation films of "
                 f"{values['patients']} patients, where findings may be more or less common than "

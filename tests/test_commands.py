@@ -156,19 +156,28 @@ def checkpoints():
     return torch_file("reference"), torch_file("today's torchvision")
 
 
-def commands_to_run(pages):
-    """The commands of pages in their order, but for one whose results are still there."""
-    done, wrote_last = set(), {}
+def commands_to_run(pages, done=()):
+    """The commands of pages in their order, but for what was run with the same options.
+
+    Other values of an option are parsed (above), and run where nothing else makes their results.
+    """
+    done, written = {*done}, set()
     for command in [one for page in pages for one in commands_of(page.read_text())]:
         if found(NOT_RUN, command.plain()) is not None:
             continue
-        words = tuple(command.words())
         results = set(paths_in(parsed(*command.script())[0], WRITTEN))
-        if words in done and all(wrote_last[result] == words for result in results):
+        if kind_of(command) in done and results <= written:
             continue
-        done.add(words)
-        wrote_last |= dict.fromkeys(results, words)
+        done.add(kind_of(command))
+        written |= results
         yield command
+
+
+def kind_of(command):
+    """A command's script, what it does, and the options that it gives."""
+    name, words = command.script()
+    modes = [word for word in words if re.fullmatch(r"-?-?[a-z][a-z_-]*", word)]
+    return name, *sorted(modes)
 
 
 @pytest.mark.slow
@@ -186,8 +195,7 @@ def test_commands_run(
     if not of_readme:
         write_downloads(tmp_path, phantoms, random_weights, checkpoints[0])
         guides = [page for page in PAGES if of_page(page) not in DIARIES | {"README.md"}]
-        known = {tuple(command.words()) for command in of_first}
-        commands = [one for one in commands_to_run(guides) if tuple(one.words()) not in known]
+        commands = list(commands_to_run(guides, map(kind_of, of_first)))
     failed = []
     for command in commands:
         more = found(SMALLER, command.plain(), "").format(mirror=server.base).split()

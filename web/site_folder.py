@@ -165,7 +165,6 @@ def write_site(folder, onnx_file, network, crop_size, resize, known):
     Raises:
         UserError: npm or a package of it cannot be had.
     """
-
     shutil.copytree(PAGE, folder)
     packages = os.path.join(folder, "packages")
     fetch_packages(packages)

@@ -57,7 +57,7 @@ def check_window(weights, window):
     """
     found, source = _written_at_training(weights)
     trained = found.get("window")
-    if trained and trained != window:
+    if _is_window(trained) and trained != window:
         given = f"--window {shown_window(window)}" if window else "no --window"
         print(
             f"warning: {given}, but the weights were trained with --window "
@@ -69,7 +69,12 @@ def check_window(weights, window):
 
 def shown_window(window):
     """Return a window as it is given to --window."""
-    return ",".join(f"{number:g}" for number in window)
+    return ",".join(repr(float(number)).removesuffix(".0") for number in window)
+
+
+def _is_window(found):
+    is_pair = isinstance(found, list) and len(found) == 2
+    return is_pair and all(isinstance(number, (int, float)) for number in found)
 
 
 def trained_sizes(weights):
@@ -119,7 +124,8 @@ def _metadata(path):
 def _config(path):
     try:
         with open(path, encoding="utf-8") as file:
-            return json.load(file)
+            found = json.load(file)
+            return found if isinstance(found, dict) else {}
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except ValueError as error:

@@ -67,7 +67,7 @@ function refuseOthers(file) {
   }
   if ((file.intString("x00280008") || 1) > 1) throw new FilmError("frames");
   const known = { 1: GREY, 3: COLOURS }[file.uint16("x00280002")];
-  if (!known?.includes(file.string("x00280004"))) throw new FilmError("colours");
+  if (!known?.includes(file.string("x00280004"))) throw new FilmError("otherColours");
   checkSides(columns, rows);
   const [allocated, stored] = [file.uint16("x00280100"), file.uint16("x00280101")];
   if (![8, 16].includes(allocated) || !(stored >= 1 && stored <= allocated)) {

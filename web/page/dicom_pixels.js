@@ -93,7 +93,7 @@ function inOrder(view, count, bytesEach, isBig, isInWords) {
 }
 
 async function readCompressed(file, syntax, { width, height, samples }) {
-  const stream = joined(file);
+  const stream = joined(file, syntax);
   const [allocated, stored] = [file.uint16("x00280100"), file.uint16("x00280101")];
   const colours = file.string("x00280004");
   if (syntax === RLE) {
@@ -111,7 +111,7 @@ async function readCompressed(file, syntax, { width, height, samples }) {
 }
 
 // The fragments of a picture, without the pad byte at its end.
-function joined(file) {
+function joined(file, syntax) {
   const { fragments } = file.elements.x7fe00010;
   const found = new Uint8Array(fragments.reduce((sum, { length }) => sum + length, 0));
   let to = 0;
@@ -119,7 +119,7 @@ function joined(file) {
     found.set(file.byteArray.subarray(position, position + length), to);
     to += length;
   }
-  const isPadded = found.at(-1) === 0 && found.at(-2) === 0xd9 && found.at(-3) === 0xff;
+  const isPadded = syntax !== RLE && found.at(-1) === 0 && found.at(-2) === 0xd9 && found.at(-3) === 0xff;
   return isPadded ? found.subarray(0, -1) : found;
 }
 
