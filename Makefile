@@ -2,7 +2,8 @@
 # make reproduce DATA=/path    download, check, cache, convert, evaluate, train, evaluate, compare: days
 #                              without a GPU; OPTIONS=--dry-run shows the steps
 # make check     lint, format, import rules, and the tests that start no training and no browser
-# make test      make check's rules and every test
+# make test      make check's rules and the tests
+# make test-all  those of benchmarks and of all pages of docs/ too
 # make bench     times, side by side with how others do it
 # make rehearse  every command on 112,120 names of a few real films: time and memory
 # make picture   draw docs/picture.png again, of phantoms
@@ -15,7 +16,7 @@ DEMO = --data-dir demo/data --resize 144 --crop-size 128
 # The GPU wheel where there is a GPU.
 REQUIREMENTS := $(shell nvidia-smi >/dev/null 2>&1 && echo requirements.txt || echo requirements-cpu.txt)
 
-.PHONY: demo reproduce check test test-paddle26 test-paddle26-gpu bench rehearse picture rules clean
+.PHONY: demo reproduce check test test-all test-paddle26 test-paddle26-gpu bench rehearse picture rules clean
 .DELETE_ON_ERROR:
 
 $(VENV)/installed: $(REQUIREMENTS) requirements-base.txt
@@ -54,6 +55,9 @@ check: rules
 	$(RUN) -m pytest -q -n 3 --dist worksteal -m "not slow" tests
 
 test: rules
+	$(RUN) -m pytest -q -n 3 --dist worksteal -m "not rare" tests
+
+test-all: rules
 	$(RUN) -m pytest -q -n 3 --dist worksteal tests
 
 # The last GPU wheel on the public index is Paddle 2.6.2, built against NumPy 1; this is its CPU twin.

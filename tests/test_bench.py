@@ -14,6 +14,7 @@ from PIL import Image
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.rare
 def test_the_table_of_a_device_has_train_and_eval_in_every_precision(on_device):
     words = ["--batch-size", 2, "--steps", 3, "--resize", 72, "--crop-size", 64]
     result = on_device("benchmarks/device.py", "--device", "standin", *words)

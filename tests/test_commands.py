@@ -181,7 +181,11 @@ def kind_of(command):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("of_readme", [True, False], ids=["README", "other pages"])
+@pytest.mark.parametrize(
+    "of_readme",
+    [True, pytest.param(False, marks=pytest.mark.rare)],
+    ids=["README", "other pages"],
+)
 def test_commands_run(
     of_readme, forked, script, server, phantoms, random_weights, checkpoints, tmp_path
 ):

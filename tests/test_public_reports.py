@@ -219,8 +219,10 @@ def test_so_are_those_of_other_crops_or_windows_and_nothing_is_said_of_what_is_n
     ten = {"weights": {"sha256": "ab"}, "crops": 10, "window": None}
     assert why_of_others(ten, ten) is None
     assert why_of_others({"predictions": {"sha256": "01"}}, ten) is None
-    assert why_of_others(ten | {"crops": 1}, ten) == "they are of --crops 1, not 10"
-    assert why_of_others(ten, ten | {"window": [1, 2]}) == "they are of --window None, not [1, 2]"
+    assert why_of_others(ten | {"crops": 1}, ten) == "they are of --crops 1, not --crops 10"
+    assert (
+        why_of_others(ten, ten | {"window": [1, 2]}) == "they are of no --window, not --window 1,2"
+    )
 
 
 # zoogzog/chexnet 9 (NaN), mlmed/torchxrayvision 8 (before the sigmoid), files that Excel has saved.
@@ -269,8 +271,8 @@ def test_a_data_folder_that_is_read_only_has_a_way_out(phantoms, tmp_path, capsy
         command_line.run(write)
     assert ended.value.code == 2
     assert capsys.readouterr().err == (
-        "error: /kaggle/input/data/cache_256: Read-only file system; make a folder of links to a "
-        "read-only one: mkdir own; ln -s FOLDER/* own\n"
+        "error: /kaggle/input/data/cache_256: Read-only file system; give another folder; of "
+        "read-only data, one of links (mkdir own; ln -s FOLDER/* own)\n"
     )
     own = tmp_path / "own"  # which works: the cache is in the folder of links
     own.mkdir()

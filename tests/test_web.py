@@ -393,6 +393,7 @@ def test_what_cannot_be_exported_is_one_line(
     assert tree(tmp_path / "out") == ["random-web", "random-web/mine.txt"]
 
 
+@pytest.mark.rare
 def test_the_benchmark_times_the_page(browser, script, page, predicted_on_cpu, tmp_path):
     films, _ = predicted_on_cpu  # `browser`: there is one
     words = [page, *films, "--output", tmp_path / "results.md"]
