@@ -33,3 +33,12 @@ def test_no_test_file_imports_another_and_no_benchmark_imports_tests():
         found = set(re.findall(imports, path.read_text(), re.M))
         allowed = {"helpers"} if path.parent.name == "tests" else set()
         assert found <= allowed, path
+
+
+def test_the_map_of_files_has_every_file():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    files = tracked("*.py", "web/page/*.js")
+    parts = {path.parent.relative_to(ROOT).parts for path in files} - {()}
+    folders = {part for part in parts if part[0] not in ("tests", "benchmarks", "demo")}
+    wanted = [path.name for path in files if path.parent.relative_to(ROOT).parts in folders]
+    assert [name for name in wanted if name != "__init__.py" and name not in text] == []
