@@ -205,7 +205,7 @@ def predict_films(args, paths, reading, layer, draws, thresholds, values):
         bar.update(len(paths) - bar.n)
         write_tables(folder, probs, boxes, findings, failed)
     table = os.path.join(args.output_dir, "predictions.csv")
-    beside = ", and pictures beside it" if draws and probs else ""
+    beside = ", and pictures beside it" if boxes else ""
     if values:
         print(
             "above: the share of validation films without the finding that got a lower probability",

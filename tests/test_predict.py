@@ -167,7 +167,7 @@ def test_films_it_cannot_read_leave_nothing_behind(fails, films, random_weights,
     broken = tmp_path / "broken.png"
     broken.write_bytes(films[1].read_bytes()[:5000])
     error = fails("predict.py", films[0], broken, *words)
-    assert error.startswith(f"error: {broken}: want a complete PNG, JPEG or TIFF film")
+    assert error.startswith(f"error: {broken}: want a complete PNG, JPEG, TIFF or DICOM film")
     twin = tmp_path / films[0].name
     twin.write_bytes(films[0].read_bytes())
     assert "want films of different names" in fails("predict.py", films[0], twin, *words)
@@ -237,7 +237,9 @@ def test_the_page(browser, films, random_weights, reference, tmp_path):
             return browser.find_elements("css selector", "input[type=file]")
 
         wait_for(inputs)[0].send_keys(str(broken))
-        wait_for(lambda: "error: broken.png: want a complete PNG, JPEG or TIFF film" in body())
+        wait_for(
+            lambda: "error: broken.png: want a complete PNG, JPEG, TIFF or DICOM film" in body()
+        )
         inverted = tmp_path / "inverted.dcm"
         inverted.write_bytes(dicom(255 - np.asarray(Image.open(film).convert("L"))))
         wait_for(inputs)[0].send_keys(str(inverted))
