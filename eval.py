@@ -315,7 +315,7 @@ def choose_films(args):
     if args.predictions:
         left_out.count_further(film_names(args.predictions[0]), listed)
     if args.keep_going:
-        reading = Reading(args.window, args.any_modality, args.any_colours)
+        reading = Reading(*command_line.reading_options(args))
         listed = left_out.drop_unreadable(
             listed, args.data_dir, args.resize, reading, args.num_workers
         )
@@ -331,7 +331,7 @@ def open_films(args, listed):
         listed,
         transform=None if args.crops == 10 else CenterCrop(args.crop_size),
         resize=args.resize,
-        reading=Reading(args.window, args.any_modality, args.any_colours),
+        reading=Reading(*command_line.reading_options(args)),
     )
 
 

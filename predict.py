@@ -122,7 +122,7 @@ def main(args):
     values = read_reference(args.reference) if args.reference else None
     args.resize, args.crop_size = choose_sizes(args.weights, args.resize, args.crop_size)
     check_window(args.weights, args.window)
-    reading = Reading(args.window, args.any_modality, args.any_colours)
+    reading = Reading(*command_line.reading_options(args))
     other = other_network(values, args)
     of_thresholds = read_json(args.thresholds) if args.thresholds else None
     of_others = other_network(of_thresholds, args)
@@ -296,8 +296,7 @@ def in_words(known, prob):
     by_reference = ["", "", ""]
     if known.above is not None:
         by_reference = [f"{known.calibrated:.4f}", f"{known.base_rate:.4f}", f"{known.above} %"]
-    caution = known.caution().removeprefix("caution: ").removesuffix(" with it")
-    return [*by_reference, f"{known.threshold:.4f}", known.decision(prob), caution]
+    return [*by_reference, f"{known.threshold:.4f}", known.decision(prob), known.few()]
 
 
 if __name__ == "__main__":

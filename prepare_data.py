@@ -187,7 +187,7 @@ def lists_to_check(args):
 
 def reading(args):
     """Return how films are read."""
-    return Reading(args.window, args.any_modality, args.any_colours)
+    return Reading(*command_line.reading_options(args))
 
 
 if __name__ == "__main__":

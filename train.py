@@ -248,7 +248,7 @@ def load_data(args):
     args.val_list = args.val_list or command_line.label_list(args.data_dir, args.split, "val")
     options = {
         "resize": args.resize,
-        "reading": Reading(args.window, args.any_modality, args.any_colours),
+        "reading": Reading(*command_line.reading_options(args)),
     }
     crop = RandomCropFlip(args.crop_size)
     train_set = ChestXray14(args.data_dir, args.train_list, crop, seed=args.seed, **options)

@@ -70,7 +70,7 @@ def main(args):
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     path = args.train_list or command_line.label_list(args.data_dir, args.split, "train")
     crop = RandomCropFlip(args.crop_size)
-    reading = Reading(args.window, args.any_modality, args.any_colours)
+    reading = Reading(*command_line.reading_options(args))
     films = ChestXray14(args.data_dir, path, crop, args.resize, args.seed, reading)
     sampler = EpochSampler(films, args.batch_size, args.seed)
     paddle.seed(args.seed)  # as train.py: the same start

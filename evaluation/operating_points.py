@@ -25,8 +25,12 @@ class Meaning(NamedTuple):
 
     def caution(self):
         """Return a warning of a threshold that few films with the finding have chosen, or ""."""
+        return f"caution: {self.few()} with it" if self.few() else ""
+
+    def few(self):
+        """Return by how many films with the finding, if they are few, as text; else ""."""
         few = self.positives is not None and self.positives < FEW_PATIENTS
-        return f"caution: by {self.positives} films with it" if few else ""
+        return f"by {self.positives} films" if few else ""
 
     def decision(self, prob):
         """Return "positive" or "negative"; "" without a threshold."""

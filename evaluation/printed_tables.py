@@ -17,9 +17,9 @@ from evaluation.written_figures import (
     table_text,
 )
 from films.label_lists import CLASS_NAMES
+from public_data.nih_tables import SEX_AND_AGE
 
 SHOWN_OVERLAPS = (0.1, 0.3, 0.5)  # of localization.OVERLAPS
-SEX_AND_AGE = "sex and age"
 
 
 def show_aurocs(figures):

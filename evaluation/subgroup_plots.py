@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from evaluation.report_plots import CHANCE, OURS, STYLE, THEIRS, figure_bytes
 from evaluation.thresholds import GROUP_RATES, LEAST_POSITIVES, MISSED, UNKNOWN
 from films.label_lists import CLASS_NAMES
+from public_data.nih_tables import SEX_AND_AGE
 
 PANEL_WIDTH = 3.8  # of a panel, inches
 
@@ -153,7 +154,7 @@ def _missed(metrics):
         axes.axvline(metrics["thresholds"][MISSED], color="black", linewidth=1, label="all films")
         axes.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
     axes.set_yticks(
-        ticks, [group if kind == "sex and age" else f"{kind} {group}" for kind, group in rows]
+        ticks, [group if kind == SEX_AND_AGE else f"{kind} {group}" for kind, group in rows]
     )
     axes.set_ylim(ticks[-1] + 0.6, -0.6)
     axes.set_xlim(0, None)

@@ -10,6 +10,7 @@ from films.label_lists import CLASS_NAMES
 from runtime.files import UserError, first_line
 
 # The radiologists drew their boxes on films of this side, pixels.
+SEX_AND_AGE = "sex and age"  # a kind of group, of two properties at once
 BOX_GRID = 1024
 # The findings of BBox_List_2017.csv that the label lists spell otherwise.
 BOX_SPELLINGS = {"Infiltrate": "Infiltration"}
@@ -164,7 +165,7 @@ def subgroups(films, entries):
         "view": [entry.view for entry in known],
     }
     both = zip(groups["sex"], groups["age"], strict=True)
-    groups["sex and age"] = [f"{sex} {age}" if sex and age else "" for sex, age in both]
+    groups[SEX_AND_AGE] = [f"{sex} {age}" if sex and age else "" for sex, age in both]
     found = {}
     for kind, values in groups.items():
         found[kind] = {}

@@ -237,6 +237,11 @@ def add_reading_arguments(parser):
     )
 
 
+def reading_options(args):
+    """Return what was given for `films.film_pixels.Reading`, in its order."""
+    return args.window, args.any_modality, args.any_colours
+
+
 def add_size_arguments(parser, resize=None, crop_size=None):
     """Add --resize and --crop-size; without defaults, those that the weights were trained with."""
     for name, default, usual, what in (

@@ -119,7 +119,8 @@ function joined(file, syntax) {
     found.set(file.byteArray.subarray(position, position + length), to);
     to += length;
   }
-  const isPadded = syntax !== RLE && found.at(-1) === 0 && found.at(-2) === 0xd9 && found.at(-3) === 0xff;
+  const end = found.subarray(-3);
+  const isPadded = syntax !== RLE && [0xff, 0xd9, 0].every((byte, n) => end[n] === byte);
   return isPadded ? found.subarray(0, -1) : found;
 }
 
