@@ -16,6 +16,7 @@ tensors are compared, and no film.
 
 import importlib.util
 import re
+import sys
 
 from runtime import command_line
 
@@ -34,6 +35,12 @@ def parse_args():
         "--backbone-only",
         action="store_true",
         help="leave out the checkpoint's head (of ImageNet's 1000 classes, say); write a fresh one",
+    )
+    parser.add_argument(
+        "--transposed",
+        action="store_true",
+        help="the network was trained on films with rows and columns swapped, as MONAI's LoadImage "
+        "gives them: swap those of its kernels, so that it takes upright films",
     )
     args = parser.parse_args()
     if not args.output.endswith(".pdparams"):
@@ -57,6 +64,10 @@ from weights.untrusted_files import read_safetensors
 from weights.weight_files import state_bytes
 
 TOLERANCE = 1e-5  # of a probability
+MONAI_NOTE = (
+    "note: {} names its tensors as MONAI does, whose LoadImage swaps a film's rows and columns: if "
+    "the network was trained on such films, convert it with --transposed"
+)
 # What lies among a network's tensors and is none: of averaged weights, and a loss's weights.
 BESIDE = re.compile(r"(?:^|\.)(?:n_averaged|pos_weight)$")
 HEAD_WEIGHT = "densenet121.out.0.weight"
@@ -69,16 +80,21 @@ def main(args):
     fresh = network.densenet121.out[0]
     head = (fresh.weight.numpy().T, fresh.bias.numpy()) if args.backbone_only else None
     crops = normalize(paddle.to_tensor(phantom()))
-    checkpoint = read_checkpoint(args.checkpoint, crops.numpy(), head)
+    given = swapped(crops.numpy()) if args.transposed else crops.numpy()
+    checkpoint = read_checkpoint(args.checkpoint, given, head)
+    if not args.transposed and any(".layers.norm1." in name for name in checkpoint.arrays):
+        print(MONAI_NOTE.format(args.checkpoint), file=sys.stderr)
     state, dropped = convert(checkpoint.arrays, network, args.checkpoint, args.backbone_only)
     tensors = network.state_dict()
     for name, array in state.items():
-        tensors[name].set_value(array)
+        tensors[name].set_value(swapped(array) if args.transposed else array)
     with write_whole(args.output) as file:
         file.write(state_bytes(tensors))
         file.flush()
         load_weights(network, file.name)
-        prove_tensors(args.checkpoint, checkpoint, network.state_dict(), args.backbone_only)
+        prove_tensors(
+            args.checkpoint, checkpoint, network.state_dict(), args.backbone_only, args.transposed
+        )
         film = prove_film(args.checkpoint, checkpoint.probs, network, crops)
 
     parameters = sum(p.size for p in network.parameters() if not p.stop_gradient)
@@ -90,6 +106,15 @@ def main(args):
         print(f"dropped {dropped['head']} tensors of the head; the network's is fresh")
     print(f"{parameters:,} trainable parameters")
     print(f"wrote {args.output}, sha256 {sha256(args.output)}; {film}")
+
+
+def swapped(array):
+    """Swap rows and columns of kernels `[out, in, H, W]` or films `[K, C, H, W]`; others stay.
+
+    A network with swapped kernels gives a film what the network gave the swapped film: convolution,
+    pooling and batch normalisation treat both axes alike, and the head sees means over both.
+    """
+    return np.ascontiguousarray(array.swapaxes(2, 3)) if array.ndim == 4 else array
 
 
 def phantom(side=224):
@@ -129,7 +154,7 @@ def _widen(array):
     return array.astype(np.float32) if array.dtype.kind == "f" else array
 
 
-def prove_tensors(path, checkpoint, state, backbone_only):
+def prove_tensors(path, checkpoint, state, backbone_only, transposed=False):
     """Raise UserError unless each tensor that was read back has the checkpoint's values.
 
     Args:
@@ -137,12 +162,13 @@ def prove_tensors(path, checkpoint, state, backbone_only):
         checkpoint: a `Checkpoint`.
         state: dict from Paddle's name to tensor, of the file that was written.
         backbone_only: the head is none of the checkpoint's.
+        transposed: its kernels are the checkpoint's with rows and columns swapped.
     """
     for torch_name, wanted in checkpoint.digests.items():
         name = paddle_name(torch_name)
         if name not in state or (backbone_only and name.startswith("densenet121.out.")):
             continue
-        array = state[name].numpy()
+        array = swapped(state[name].numpy()) if transposed else state[name].numpy()
         if not np.array_equal(digest(array.T if name == HEAD_WEIGHT else array), wanted):
             raise UserError(
                 f"{path}: {torch_name} has other values after conversion; nothing is written, "

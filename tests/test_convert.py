@@ -16,6 +16,7 @@ from helpers.torch_checkpoints import (
     FORMATS,
     channels_last,
     expanded,
+    monai_spelling,
     rewritten,
     scattered,
     write,
@@ -165,6 +166,26 @@ def test_paddle_s_transposed_tensors_are_written_in_order(tmp_path):
         read_pickle(str(tmp_path / "t.pdparams")),
     ):
         assert found["t"].tolist() == np.arange(24.0).reshape(2, 3, 4).transpose(2, 0, 1).tolist()
+
+
+def test_a_network_of_swapped_films_takes_upright_ones(forked, tmp_path, torch_net):
+    """MONAI's LoadImage gives films with rows and columns swapped; ours are upright."""
+    write(rewritten(torch_net.state_dict(), spelling=monai_spelling), str(tmp_path / "w.pth"))
+    result = forked("convert_torch_weights.py", tmp_path / "w.pth", tmp_path / "plain.pdparams")
+    assert "was trained on such films, convert it with --transposed" in result.stderr
+    target = tmp_path / "w.pdparams"
+    result = forked("convert_torch_weights.py", tmp_path / "w.pth", target, "--transposed")
+    assert (result.returncode, result.stderr) == (0, "")
+    network = CheXNet()
+    load_weights(network, str(target))
+    network.eval()
+    films = np.random.default_rng(1).normal(size=(2, 3, 96, 64)).astype(np.float32)
+    with torch.no_grad(), paddle.no_grad():
+        found = network(paddle.to_tensor(films)).numpy()
+        expected = torch_net(torch.from_numpy(films).transpose(2, 3)).numpy()
+        of_upright = torch_net(torch.from_numpy(films)).numpy()
+    print(f"largest difference: {np.abs(found - expected).max():.1e}")
+    assert np.abs(found - expected).max() <= 1e-5 < 1e-3 < np.abs(found - of_upright).max()
 
 
 def test_a_copy_that_differs_is_refused(torch_net):
