@@ -6,13 +6,15 @@ ends with
 
     wrote 700 films of 300 patients (480 train, 60 val, 160 test) to demo/data
 
-Each of the 14 findings has a drawn sign that suits its name, and several occur together. They are
-cartoons: what a network learns from them says nothing about patients.
+Each of the 14 findings has a drawn sign that suits its name, a class of your own has a disc below
+the lungs, and several occur together. They are cartoons: what a network learns from them says
+nothing about patients.
 """
 
 import concurrent.futures
 import os
 import sys
+import zlib
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -90,7 +92,8 @@ class Phantom:
         self.picture = self._anatomy(emphysema, "Cardiomegaly" in findings)
         for finding in findings:
             if finding not in ("Cardiomegaly", "Emphysema"):  # they change the anatomy itself
-                getattr(self, f"_{finding.lower()}")()
+                draw = getattr(self, f"_{finding.lower()}", None)
+                draw() if draw else self._of_your_own(finding)
 
     def _anatomy(self, emphysema, cardiomegaly):
         rng, (dx, dy) = self.rng, self.shift
@@ -115,6 +118,10 @@ class Phantom:
 
     def _add(self, mask, brightness):
         self.picture += brightness * mask
+
+    def _of_your_own(self, finding):  # below the lungs, where it has a place by its name
+        place = zlib.crc32(finding.encode()) / 2**32
+        self._add(ellipse(0.15 + 0.7 * place, 0.9, 0.03, 0.03), 0.45)
 
     def _atelectasis(self):  # plates of collapsed lung above the diaphragm
         n, x = self._side()

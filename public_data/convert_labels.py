@@ -4,6 +4,7 @@ import os
 import re
 
 from films.csv_rows import write_rows
+from films.label_csv import OTHER_FINDINGS
 from films.label_lists import CLASS_NAMES
 from public_data.label_tables import (
     METADATA_COLUMNS,
@@ -56,7 +57,7 @@ def write_label_csv(data_set, table, output, metadata, unmentioned, all_views, f
         )
     said = next(iter(kept.values())).labels  # a table knows the same findings of all its films
     known = [name for name in CLASS_NAMES if name in said]
-    known += [name for name in said if name not in CLASS_NAMES]
+    known += [name for name in OTHER_FINDINGS if name in said and name not in known]
     with_patients = any(film.patient for film in kept.values())
     columns = ["Image Index", *["Patient ID"] * with_patients, *known]
     # csv writes None as an empty cell: unknown.

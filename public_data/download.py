@@ -14,7 +14,7 @@ import zlib
 import paddle
 
 from films.film_paths import list_films
-from films.label_lists import CLASS_NAMES
+from public_data.finding_names import NIH_FINDINGS
 from public_data.sources import (
     ARCHIVE_SIZE,
     ARCHIVES,
@@ -159,7 +159,7 @@ def check_published_aurocs(path):
     except (KeyError, TypeError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"want the columns label and auc, got {first_line(error)}") from None
     mean = sum(aurocs.values()) / max(1, len(aurocs))
-    if set(aurocs) != set(CLASS_NAMES) or round(mean, 5) != JRZECH_MEAN_AUROC:
+    if set(aurocs) != set(NIH_FINDINGS) or round(mean, 5) != JRZECH_MEAN_AUROC:
         raise ValueError(
             f"want 14 AUROCs with the mean {JRZECH_MEAN_AUROC}, got {len(aurocs)} with {mean:.5f}"
         )

@@ -135,5 +135,11 @@ FINDINGS = {
     "openi": OPENI,
 }
 
-# NIH's names are the names of the classes, which dataset.py has.
+# Wang et al. 2017 (arXiv 1705.02315). The classes are these unless `CLASS_NAMES` was changed.
+NIH_FINDINGS = (
+    *("Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia"),
+    *("Pneumothorax", "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening"),
+    "Hernia",
+)
+
 DATA_SETS = (*FINDINGS, "nih", "nih-adjudicated")

@@ -11,6 +11,7 @@ from films.film_paths import is_film, list_films, locate_films, similar_film
 from films.film_pixels import AS_STORED
 from films.label_lists import CLASS_NAMES, films_shared, read_labels
 from public_data.demographics import demographics, demographics_rows
+from public_data.finding_names import NIH_FINDINGS
 from public_data.nih_tables import entry_of, read_data_entry
 from public_data.sources import LABELS, REFERENCE
 from runtime.files import sha256
@@ -169,10 +170,12 @@ def _label_release(entries, read):
     differ = {split: 0 for split in read}
     for split, (names, labels, _) in read.items():
         for name, flags in zip(names, labels, strict=True):
-            ours = {CLASS_NAMES[c] for c in np.flatnonzero(flags == 1)}
-            unknown = {CLASS_NAMES[c] for c in np.flatnonzero(np.isnan(flags))}
+            known = {CLASS_NAMES[c]: flags[c] for c in np.flatnonzero(~np.isnan(flags))}
+            ours = {
+                finding for finding, flag in known.items() if flag == 1 and finding in NIH_FINDINGS
+            }
             entry = entry_of(name, entries)
-            differ[split] += entry is None or ours != entry.findings - unknown
+            differ[split] += entry is None or ours != entry.findings & known.keys()
     total = sum(differ.values())
     if total == 0:
         return "2020"

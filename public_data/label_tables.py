@@ -2,9 +2,9 @@
 
 import re
 
-from films.label_lists import CLASS_NAMES, patient
+from films.label_lists import patient
 from public_data import openi_tables, vindr_tables
-from public_data.finding_names import CHEXPERT, PADCHEST, PADCHEST_BROKEN
+from public_data.finding_names import CHEXPERT, NIH_FINDINGS, PADCHEST, PADCHEST_BROKEN
 from public_data.table_rows import STATES, Film, check_once, table_rows, wrong_cell
 from runtime.files import UserError
 
@@ -136,13 +136,13 @@ def read_nih(path):
                 "would take the labels of the reports; give --from nih-adjudicated"
             )
         findings = set(row["Finding Labels"].split("|"))
-        strange = findings.difference(CLASS_NAMES, {"No Finding"})
+        strange = findings.difference(NIH_FINDINGS, {"No Finding"})
         if strange:
             raise UserError(
                 f"{where}: want findings of the 14 or 'No Finding', got {min(strange)[:80]!r}; "
                 "correct the line"
             )
-        labels = {name: int(name in findings) for name in CLASS_NAMES}
+        labels = {name: int(name in findings) for name in NIH_FINDINGS}
         # As in the film's name, which the label lists go by; the table has "1" for "00000001".
         film = row["Image Index"]
         yield Film(where, film, patient(film), True, labels)

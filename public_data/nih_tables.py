@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from films.csv_rows import csv_rows, open_table
 from films.label_lists import CLASS_NAMES
+from public_data.finding_names import NIH_FINDINGS
 from runtime.files import UserError, first_line
 
 # The radiologists drew their boxes on films of this side, pixels.
@@ -68,12 +69,13 @@ def read_boxes(path):
         except ValueError:
             left = top = width = height = math.nan
         is_box = width > 0 and height > 0 and math.isfinite(left + top + width + height)
-        if finding not in CLASS_NAMES or not is_box:
+        if finding not in NIH_FINDINGS or not is_box:
             raise UserError(
                 f"{where}: want a film, a finding and x, y, width, height, got "
                 f"{','.join([film, finding, *numbers])!r}; correct the line"
             )
-        boxes.append(Box(film, finding, left, top, left + width, top + height))
+        if finding in CLASS_NAMES:
+            boxes.append(Box(film, finding, left, top, left + width, top + height))
     return boxes
 
 
@@ -90,7 +92,7 @@ def read_data_entry(path):
     entries = {}
     for where, (film, findings, age, sex, view) in _read_rows(path, columns, "Data_Entry_2017"):
         findings = frozenset(findings.split("|")) - {"No Finding"}
-        unknown = findings.difference(CLASS_NAMES)
+        unknown = findings.difference(NIH_FINDINGS)
         if unknown:
             raise UserError(
                 f"{where}: want findings of the 14, got {min(unknown)!r}; correct the line"

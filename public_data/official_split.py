@@ -5,6 +5,7 @@ import os
 import numpy as np
 
 from films.label_lists import CLASS_NAMES, patient
+from public_data.finding_names import NIH_FINDINGS
 from public_data.nih_tables import read_data_entry, read_names
 from runtime.files import UserError, write_whole
 
@@ -23,6 +24,12 @@ def split_officially(data_dir, nih_lists, seed):
     Raises:
         UserError: a file is missing or broken, a film is not in the table, or a patient in both.
     """
+    unlabelled = [name for name in CLASS_NAMES if name not in NIH_FINDINGS]
+    if unlabelled:  # a flag of 0 would say that no film has it
+        raise UserError(
+            f"split: NIH's tables do not label {unlabelled[0]}; make a CSV list with "
+            "prepare_data.py labels --from nih, where it is unknown"
+        )
     table = os.path.join(data_dir, "labels", "Data_Entry_2017_v2020.csv")
     entries = read_data_entry(table)
     train_val, test = (
