@@ -7,6 +7,7 @@ import pydicom
 import pytest
 from helpers.film_files import by_gdcm, dicom, grey, picture
 from helpers.jpeg_lossless import jpeg_lossless
+from helpers.shutters import ALL, CIRCLE, NOTHING, PIXELS, POLYGON, RECTANGLE
 from helpers.web_pages import greys, in_node, written
 from pydicom import uid
 from pydicom.encaps import encapsulate, get_frame
@@ -192,6 +193,33 @@ def test_grey_films_of_three_channels_are_read_as_read_film_reads_them(page, tmp
     check_as_python(page, films, tmp_path)
 
 
+def films_with_shutters():
+    deep = PIXELS.astype(np.uint16) * 257
+    shown = {"PhotometricInterpretation": "MONOCHROME1", "ShutterPresentationValue": 0x8080}
+    for n, shutter in enumerate((RECTANGLE, CIRCLE, POLYGON, ALL, *NOTHING.values())):
+        yield f"shutter {n}", dicom(deep, **shutter)
+        yield f"shutter {n}, MONOCHROME1", dicom(PIXELS, **shutter, **shown)
+    yield "RGB", without_colour(PIXELS, "RGB", **CIRCLE)
+    group, item = pydicom.Dataset(), pydicom.Dataset()
+    for name, value in ALL.items():
+        setattr(item, name, value)
+    group.FrameDisplayShutterSequence = pydicom.Sequence([item])
+    yield "of a frame", dicom(PIXELS, PerFrameFunctionalGroupsSequence=pydicom.Sequence([group]))
+    draw = np.random.default_rng(0)
+    for n in range(30):  # edges that cross, and vertices outside the film
+        vertices = draw.integers(-20, 100, 2 * draw.integers(3, 9)).tolist()
+        yield f"polygon {n}", dicom(PIXELS, **POLYGON | {"VerticesOfThePolygonalShutter": vertices})
+        center, radius = draw.integers(-20, 100, 2).tolist(), int(draw.integers(20, 99))
+        circle = {"CenterOfCircularShutter": center, "RadiusOfCircularShutter": radius}
+        yield f"circle {n}", dicom(PIXELS, **CIRCLE | circle)
+
+
+def test_what_a_shutter_covers_is_what_read_film_says(page, tmp_path):
+    films = dict(films_with_shutters())
+    check_as_python(page, films, tmp_path)
+    assert len({greys(path)["sha256"] for path in written(films, tmp_path)}) > 40
+
+
 def broken_films(folder):
     """Dict from name to the bytes of films that do not decode, one of each kind and way."""
     plain = dicom(noisy(12, 0), BitsStored=12)
@@ -248,7 +276,9 @@ def test_what_the_page_does_not_decode_is_told(page, tmp_path):
             grey(), uid.RLELossless, data=empty, PhotometricInterpretation="PALETTE COLOR"
         ),
         "no pixels": dicom(grey(), PixelData=None),
+        "bitmap": dicom(grey(), ShutterShape="BITMAP"),
     }
     found = [facts["problem"] for facts in in_node(page, "pixels", 0, *written(films, tmp_path))]
     expected = ["compressed", "compressed", "compressed", "frames", "otherColours", "noPixels"]
+    expected += ["shutter"]
     assert dict(zip(films, found, strict=True)) == dict(zip(films, expected, strict=True))

@@ -5,6 +5,7 @@
 import { Inflate } from "./packages/fflate/esm/browser.js";
 import "./packages/dicom-parser/dist/dicomParser.min.js";
 import { checkSyntax, readPatterns } from "./dicom_pixels.js";
+import { displayShutter } from "./dicom_shutter.js";
 import { checkSides, equalChannels, FilmError, rint } from "./film_error.js";
 import { endsOf, greyTable } from "./grey_values.js";
 
@@ -30,8 +31,12 @@ export async function readDicom(bytes) {
     const file = parseDicom(bytes, { inflater });
     refuseOthers(file);
     const rules = greyTable(file, syntax === BIG_ENDIAN);
+    const { shown, covered } = displayShutter(file);
     const patterns = await readPatterns(file, syntax);
-    return patterns.samples === 3 ? showColours(file, patterns) : showGrey(patterns, rules);
+    const film =
+      patterns.samples === 3 ? showColours(file, patterns) : showGrey(patterns, rules, shown);
+    for (let n = 0; shown && n < shown.length; n++) if (!shown[n]) film.grey[n] = covered;
+    return film;
   } catch (error) {
     // dicom-parser throws texts, too, with values of the file in them.
     throw error instanceof FilmError ? error : new FilmError("broken", { kind: "DICOM" });
@@ -76,15 +81,15 @@ function refuseOthers(file) {
   if ((file.uint16("x00280102") ?? stored - 1) !== stored - 1) throw new FilmError("highBit");
 }
 
-// The pixels through the table, and the span of their values: the lowest and highest that there
-// are and that there could be, where nothing says which of them matter; else null.
-function showGrey({ width, height, data }, { table, values, full }) {
+// The pixels through the table, and the span of the values that a shutter shows: the lowest and
+// highest that there are and that there could be, where nothing says which of them matter; else null.
+function showGrey({ width, height, data }, { table, values, full }, shown) {
   const grey = new Uint8Array(data.length);
   const isThere = new Uint8Array(table.length);
   const used = table.length - 1; // the bits above Bits Stored are no part of the value
   for (let n = 0; n < grey.length; n++) {
     const value = data[n] & used;
-    isThere[value] = 1;
+    if (!shown || shown[n]) isThere[value] = 1;
     grey[n] = table[value];
   }
   if (!full || table.length <= 256) return { width, height, grey, span: null };
