@@ -4,6 +4,7 @@ Nothing in a file but its pixels and what says how to show them is read, and no 
 reaches a message: a DICOM file says whose film it is.
 """
 
+import functools
 import logging
 import warnings
 import zlib
@@ -11,6 +12,8 @@ import zlib
 import numpy as np
 
 from films.dicom_pixels import decoder_words, find_plugin, pixel_patterns
+from films.dicom_shutter import ELEMENTS as COVERING
+from films.dicom_shutter import display_shutter
 from films.grey_values import ELEMENTS as SHOWING
 from films.grey_values import eight_bits, grey_table, look_up
 from runtime.files import UserError
@@ -25,13 +28,14 @@ COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 GREY_REMEDY = "export it in grey, or give --any-colours (not export.py)"
 
 # All that is read of a file, beside its first group, which names the transfer syntax. Functional
-# groups are an enhanced object's: window and rescale are in them.
+# groups are an enhanced object's: window, rescale and shutter are in them.
 ELEMENTS = (
     *("Modality", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration"),
     *("NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit"),
     *("PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
     *SHOWING,
+    *COVERING,
 )
 DEFLATED = "1.2.840.10008.1.2.1.99"
 DEFLATED_LIMIT = 1 << 29  # bytes: twice what a film of 10,000 x 10,000 pixels of 16 bits takes
@@ -66,8 +70,9 @@ def read_dicom(file, name, window=None, any_modality=False, any_colours=False):
 
     The stored values go through the modality LUT or rescaling, then through the window or VOI LUT;
     a film of MONOCHROME1, whose low values are bright, is turned round; the range is rounded to 8
-    bits. Without window and VOI LUT it is the full range of Bits Stored. (DICOM PS3.3, C.11.1 and
-    C.11.2. Presentation LUT Shape says what MONOCHROME1 says, and is not applied on top of it.)
+    bits. Without window and VOI LUT it is the full range of Bits Stored. What a display shutter
+    covers gets its value. (DICOM PS3.3, C.11.1, C.11.2 and C.7.6.11. Presentation LUT Shape says
+    what MONOCHROME1 says, and is not applied on top of it.)
 
     Args:
         file: open for reading bytes.
@@ -100,6 +105,7 @@ def read_dicom(file, name, window=None, any_modality=False, any_colours=False):
             decoder, plugin = find_plugin(header, name)
             try:
                 table, values, full = grey_table(header, window)
+                shown, covered = display_shutter(header)
             except UserError as error:
                 raise UserError(f"{name}: {error}") from None
             file.seek(0)
@@ -118,8 +124,14 @@ def read_dicom(file, name, window=None, any_modality=False, any_colours=False):
         ) from None
     words = decoder_words(film, plugin)
     if film.SamplesPerPixel == 3:
-        return _grey_of_colours(patterns, film.BitsStored, name, any_colours), None, words
-    return look_up(table, patterns), _span(patterns, values, full, film.PixelRepresentation), words
+        grey, span = _grey_of_colours(patterns, film.BitsStored, name, any_colours), None
+    else:
+        grey = look_up(table, patterns)
+        seen = patterns if shown is None else patterns[shown]
+        span = _span(seen, values, full, film.PixelRepresentation)
+    if shown is not None:
+        grey[~shown] = covered
+    return grey, span, words
 
 
 def _has_pydicom():
@@ -131,12 +143,19 @@ def _has_pydicom():
     return True
 
 
+@functools.cache
+def _tags():
+    from pydicom.tag import Tag
+
+    return [Tag(name) for name in ELEMENTS]
+
+
 def _read_elements(file, with_pixels=False, **options):
     """Read the elements that are needed, of a file with or without preamble."""
     import pydicom
 
-    elements = [*ELEMENTS, "PixelData"] if with_pixels else [*ELEMENTS]
-    film = pydicom.dcmread(file, specific_tags=elements, force=True, **options)
+    tags = [*_tags(), pydicom.tag.Tag("PixelData")] if with_pixels else _tags()
+    film = pydicom.dcmread(file, specific_tags=tags, force=True, **options)
     if "TransferSyntaxUID" not in film.file_meta:
         implicit, little = film.original_encoding
         syntaxes = pydicom.uid.ExplicitVRLittleEndian, pydicom.uid.ImplicitVRLittleEndian

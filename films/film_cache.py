@@ -69,7 +69,7 @@ class FilmCache:
         films: `FilmRows`, or None.
     """
 
-    VERSION = 2  # of the cache's form, and of how films are read; another one is out of date
+    VERSION = 3  # of the cache's form, and of how films are read; another one is out of date
 
     def __init__(self, data_dir, resize=256):
         self.folder = os.path.join(data_dir, f"cache_{resize}")

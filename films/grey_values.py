@@ -16,6 +16,8 @@ ELEMENTS = (
     *("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept"),
     *("VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction"),
 )
+# Sequences of a functional group that do.
+GROUPS = ("PixelValueTransformationSequence", "FrameVOILUTSequence", "FrameDisplayShutterSequence")
 
 
 def apply_window(values, center, width, function="LINEAR"):
@@ -78,22 +80,30 @@ def grey_table(header, window=None):
     return table, values, None if is_chosen else _full_range(values, rules)
 
 
-def _rules(header):
-    """Return what says how to show values, dict by keyword: the file's, or its functional groups'.
+def places_of(header):
+    """Return the data sets that may say how to show a film: the file, then its functional groups.
 
-    An enhanced object keeps them there. Empty sequences and LUTs without data are left out.
+    An enhanced object keeps it in sequences of the groups.
     """
-    order = "<u2" if header.original_encoding[1] is not False else ">u2"
     groups = [
         *(header.get("PerFrameFunctionalGroupsSequence") or [])[:1],
         *(header.get("SharedFunctionalGroupsSequence") or [])[:1],
     ]
     places = [header, *groups]
     for group in groups:
-        for name in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
+        for name in GROUPS:
             places += (group.get(name) or [])[:1]
+    return places
+
+
+def _rules(header):
+    """Return what says how to show values, dict by keyword: the file's, or its functional groups'.
+
+    Empty sequences and LUTs without data are left out.
+    """
+    order = "<u2" if header.original_encoding[1] is not False else ">u2"
     rules = {}
-    for place in places:
+    for place in places_of(header):
         for name in ELEMENTS:
             value = place.get(name)
             if name.endswith("Sequence"):

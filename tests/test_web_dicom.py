@@ -1,12 +1,14 @@
 """The page in the browser reads compressed DICOM films as `read_film` does, in Node."""
 
 import io
+import struct
 
 import numpy as np
 import pydicom
 import pytest
 from helpers.film_files import by_gdcm, dicom, grey, picture
 from helpers.jpeg_lossless import jpeg_lossless
+from helpers.shutters import ALL, CIRCLE, NOTHING, PIXELS, POLYGON, RECTANGLE
 from helpers.web_pages import greys, in_node, written
 from pydicom import uid
 from pydicom.encaps import encapsulate, get_frame
@@ -192,6 +194,71 @@ def test_grey_films_of_three_channels_are_read_as_read_film_reads_them(page, tmp
     check_as_python(page, films, tmp_path)
 
 
+def films_with_shutters():
+    deep = PIXELS.astype(np.uint16) * 257
+    shown = {"PhotometricInterpretation": "MONOCHROME1", "ShutterPresentationValue": 0x8080}
+    for n, shutter in enumerate((RECTANGLE, CIRCLE, POLYGON, ALL, *NOTHING.values())):
+        yield f"shutter {n}", dicom(deep, **shutter)
+        yield f"shutter {n}, MONOCHROME1", dicom(PIXELS, **shutter, **shown)
+    yield "RGB", without_colour(PIXELS, "RGB", **CIRCLE)
+    group, item = pydicom.Dataset(), pydicom.Dataset()
+    for name, value in ALL.items():
+        setattr(item, name, value)
+    group.FrameDisplayShutterSequence = pydicom.Sequence([item])
+    yield "of a frame", dicom(PIXELS, PerFrameFunctionalGroupsSequence=pydicom.Sequence([group]))
+    draw = np.random.default_rng(0)
+    for n in range(30):  # edges that cross, and vertices outside the film
+        vertices = draw.integers(-20, 100, 2 * draw.integers(3, 9)).tolist()
+        yield f"polygon {n}", dicom(PIXELS, **POLYGON | {"VerticesOfThePolygonalShutter": vertices})
+        center, radius = draw.integers(-20, 100, 2).tolist(), int(draw.integers(20, 99))
+        circle = {"CenterOfCircularShutter": center, "RadiusOfCircularShutter": radius}
+        yield f"circle {n}", dicom(PIXELS, **CIRCLE | circle)
+
+
+def test_what_a_shutter_covers_is_what_read_film_says(page, tmp_path):
+    films = dict(films_with_shutters())
+    check_as_python(page, films, tmp_path)
+    assert len({greys(path)["sha256"] for path in written(films, tmp_path)}) > 40
+
+
+def films_without_preamble():
+    """As old files are: from the first element of group 2, or from that of group 8."""
+    twelve = noisy(12, 0)
+    shown = {"BitsStored": 12, "WindowCenter": 2000, "WindowWidth": 3000}
+    for name, syntax in (
+        ("implicit", uid.ImplicitVRLittleEndian),
+        ("explicit", uid.ExplicitVRLittleEndian),
+        ("big endian", uid.ExplicitVRBigEndian),
+    ):
+        is_big = syntax == uid.ExplicitVRBigEndian
+        whole = dicom(twelve.byteswap() if is_big else twelve, syntax, **shown)
+        group = pydicom.dcmread(io.BytesIO(whole)).file_meta.FileMetaInformationGroupLength
+        yield name, whole[144 + group :]
+        yield f"{name}, with group 2", whole[132:]
+    yield "RLE, with group 2", dicom(twelve, uid.RLELossless, **shown)[132:]
+    whole = dicom(twelve, uid.ImplicitVRLittleEndian, **shown)
+    rest = whole[
+        144 + pydicom.dcmread(io.BytesIO(whole)).file_meta.FileMetaInformationGroupLength :
+    ]
+    syntax = b"1.2.840.10008.1.2\0"
+    named = struct.pack("<HHI", 2, 16, len(syntax)) + syntax
+    length = struct.pack("<HHII", 2, 0, 4, len(named))
+    yield "implicit, group 2 too", length + named + rest
+    yield "group 2 without a syntax", b"\2\0\0\0UL\4\0" + bytes(4) + rest
+
+
+def test_films_without_preamble_are_read_as_read_film_reads_them(page, tmp_path):
+    films = dict(films_without_preamble())
+    assert len({greys(path)["sha256"] for path in written(films, tmp_path)}) == 1
+    check_as_python(page, films, tmp_path)
+
+
+def test_other_files_are_not_taken_for_dicom(page, tmp_path):
+    films = {n: c for n, c in enumerate((b"", b"\x08\0", bytes(500), b"\x08\0" * 300))}
+    found = in_node(page, "pixels", 0, *written(films, tmp_path))
+    assert [facts["problem"] for facts in found] == ["unknown"] * 4
+
+
 def broken_films(folder):
     """Dict from name to the bytes of films that do not decode, one of each kind and way."""
     plain = dicom(noisy(12, 0), BitsStored=12)
@@ -248,7 +315,9 @@ def test_what_the_page_does_not_decode_is_told(page, tmp_path):
             grey(), uid.RLELossless, data=empty, PhotometricInterpretation="PALETTE COLOR"
         ),
         "no pixels": dicom(grey(), PixelData=None),
+        "bitmap": dicom(grey(), ShutterShape="BITMAP"),
     }
     found = [facts["problem"] for facts in in_node(page, "pixels", 0, *written(films, tmp_path))]
     expected = ["compressed", "compressed", "compressed", "frames", "otherColours", "noPixels"]
+    expected += ["shutter"]
     assert dict(zip(films, found, strict=True)) == dict(zip(films, expected, strict=True))

@@ -7,6 +7,7 @@ const PER_FRAME = "x52009230";
 const SHARED = "x52009229";
 const PIXEL_VALUES = "x00289145"; // Pixel Value Transformation Sequence, of a group
 const FRAME_VOI = "x00289132"; // Frame VOI LUT Sequence
+const FRAME_SHUTTER = "x00189472"; // Frame Display Shutter Sequence
 const MODALITY_LUT = "x00283000";
 const VOI_LUT = "x00283010";
 
@@ -41,15 +42,20 @@ export function endsOf(numbers) {
   return [numbers.reduce((a, b) => Math.min(a, b)), numbers.reduce((a, b) => Math.max(a, b))];
 }
 
+/** Return what may say how to show a film: the file, its functional groups, and sequences of theirs. */
+export function placesOf(file) {
+  const groups = [PER_FRAME, SHARED].flatMap((tag) => itemsOf(file, tag).slice(0, 1));
+  const within = groups.flatMap((group) =>
+    [PIXEL_VALUES, FRAME_VOI, FRAME_SHUTTER].flatMap((tag) => itemsOf(group, tag).slice(0, 1)),
+  );
+  return [file, ...groups, ...within];
+}
+
 // What says how to show values: the file's elements, or its functional groups'.
 class Rules {
   constructor(file, big) {
     this.big = big;
-    const groups = [PER_FRAME, SHARED].flatMap((tag) => itemsOf(file, tag).slice(0, 1));
-    const within = groups.flatMap((group) =>
-      [PIXEL_VALUES, FRAME_VOI].flatMap((tag) => itemsOf(group, tag).slice(0, 1)),
-    );
-    this.places = [file, ...groups, ...within];
+    this.places = placesOf(file);
   }
 
   // The first of several numbers: a file may offer several windows.
