@@ -16,6 +16,7 @@ from films.dicom_shutter import ELEMENTS as COVERING
 from films.dicom_shutter import display_shutter
 from films.grey_values import ELEMENTS as SHOWING
 from films.grey_values import eight_bits, grey_table, look_up
+from films.plausibility import header_doubt
 from runtime.files import UserError
 
 # Computed, digital and film radiography, secondary capture.
@@ -30,6 +31,7 @@ GREY_REMEDY = "export it in grey, or give --any-colours (not export.py)"
 # All that is read of a file, beside its first group, which names the transfer syntax. Functional
 # groups are an enhanced object's: window, rescale and shutter are in them.
 ELEMENTS = (
+    *("ViewPosition", "PatientOrientation", "BodyPartExamined", "PresentationIntentType"),
     *("Modality", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration"),
     *("NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit"),
     *("PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit"),
@@ -86,6 +88,7 @@ def read_dicom(file, name, window=None, any_modality=False, any_colours=False):
         span: lowest and highest value that it has and lowest and highest that it could have, where
             nothing says which of them matter and it has more than 8 bits; else None.
         decoder: what decoded it, if it is compressed with loss; else "".
+        of_header: of `header_doubt`.
 
     Raises:
         UserError: pydicom or a plug-in is missing, or the file is broken or no grey X-ray film.
@@ -131,7 +134,7 @@ def read_dicom(file, name, window=None, any_modality=False, any_colours=False):
         span = _span(seen, values, full, film.PixelRepresentation)
     if shown is not None:
         grey[~shown] = covered
-    return grey, span, words
+    return grey, span, words, header_doubt(header)
 
 
 def _has_pydicom():

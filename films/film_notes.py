@@ -28,7 +28,7 @@ class FilmNotes:
         self.count += 1
         if facts.decoder:
             self.decoders[facts.decoder] += 1
-        found = doubt(film, facts.span)
+        found = doubt(film, facts.span, facts.of_header)
         if found:
             self.doubts[name] = found
         return found

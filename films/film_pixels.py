@@ -42,10 +42,12 @@ class FilmFacts(NamedTuple):
         span: lowest and highest value that it has and lowest and highest that it could have, of
             a film of more than 8 bits whose range nothing chose; else None.
         decoder: what decoded a DICOM film that is compressed with loss; else "".
+        of_header: why a DICOM file says that it is no frontal chest film; else "".
     """
 
     span: tuple | None = None
     decoder: str = ""
+    of_header: str = ""
 
 
 # EXIF's orientations that are not upright, and what turns them back.
@@ -143,8 +145,8 @@ def read_grey(file, name, reading):
         Exception: PIL's, of a broken picture.
     """
     if is_dicom(file):
-        film, span, decoder = read_dicom(file, name, *reading)
-        return Image.fromarray(film), FilmFacts(span, decoder)
+        film, *facts = read_dicom(file, name, *reading)
+        return Image.fromarray(film), FilmFacts(*facts)
     with Image.open(file, formats=("PNG", "JPEG", "TIFF")) as image:
         if min(image.size) < SIDES[0] or max(image.size) > SIDES[1]:
             width, height = image.size

@@ -21,6 +21,13 @@ WEIGHTS = (
 )
 THRESHOLD = 792  # 0.5 % of those films are below
 DARK = 133  # the brightest part of a thumbnail; that of those films is 139 at least
+# Parts of the body that a DICOM file may name in place of the chest (PS3.16, annex L), in the order
+# in which they are looked for. By six letters: EXTREMETY is written too.
+PARTS = (
+    *("CSPINE", "LSPINE", "TSPINE", "SPINE", "SHOULDER", "EXTREMITY", "ABDOMEN", "PELVIS"),
+    *("SKULL", "HEAD", "NECK", "BREAST", "FOREARM", "FINGER", "HAND", "WRIST", "ELBOW", "HUMERUS"),
+    *("FOOT", "ANKLE", "KNEE", "FEMUR", "HIP", "LEG", "ARM"),
+)
 BLANK = 10  # standard deviation of a thumbnail's grey values; that of those films is 22 at least
 
 
@@ -38,18 +45,43 @@ class Doubt(NamedTuple):
     highest: int | None = None
 
 
-def doubt(film, span=None):
+def header_doubt(header):
+    """Tell why a DICOM file says that it is no frontal chest film; "" if it does not.
+
+    Of Open-i's 7,469 radiographs View Position says that 867 are lateral (LL, RL, LATERAL), and is
+    missing from 2,586; Patient Orientation agrees with it in all that have both.
+
+    Args:
+        header: a pydicom data set.
+    """
+    view, part = (str(header.get(name) or "") for name in ("ViewPosition", "BodyPartExamined"))
+    along_row = str((header.get("PatientOrientation") or [""])[0])
+    is_decubitus = "DECUB" in view  # a frontal view of a patient who lies on a side
+    if view in ("LL", "RL") or ("LAT" in view and not is_decubitus) or along_row[:1] in ("A", "P"):
+        return "its header says a lateral view"
+    if header.get("PresentationIntentType") == "FOR PROCESSING":
+        return "its header says a raw film, FOR PROCESSING"
+    if "CHEST" not in part and "THORAX" not in part:
+        for other in PARTS:
+            if other[:6] in part:
+                return f"its header says {other}, not CHEST"
+    return ""
+
+
+def doubt(film, span=None, of_header=""):
     """Tell why a picture may not be a film as the network knows them.
 
     Args:
         film: uint8 `[1, H, W]`, of any size.
-        span: of its `FilmFacts`.
+        span, of_header: of its `FilmFacts`.
 
     Returns:
         A `Doubt`, or None. There are films that are doubted, and other pictures that are not.
     """
     if span and (found := _unused(*span)):
         return found
+    if of_header:
+        return Doubt(of_header)
     small = thumbnail(film)
     if small.std() < BLANK:
         return Doubt("it is nearly blank")

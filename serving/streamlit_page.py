@@ -40,7 +40,7 @@ def main():
     with one_film:
         (probs,), maps = look(page.layer, film[np.newaxis])
 
-    if found := doubt(film, facts.span):
+    if found := doubt(film, facts.span, facts.of_header):
         st.warning(f"{upload.name}: {found.text}. Look at it before its figures.")
     order = [CLASS_NAMES[c] for c in np.argsort(-probs, kind="stable")]
     of = dict(zip(CLASS_NAMES, probs, strict=True))

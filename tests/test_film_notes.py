@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from helpers.film_files import dicom, picture
+from helpers.film_files import SAID, dicom, grey, picture
 from PIL import Image
 
 from dataset import ChestXray14
@@ -115,6 +115,15 @@ def test_a_narrow_range_that_begins_high_is_named():
     film, facts = read_film_with_facts(io.BytesIO(dicom(signed)), None, "film")
     assert facts.span == (-500, 500, -32_768, 32_767)
     assert "between -500 and 500" in doubt(film, facts.span).text
+
+
+@pytest.mark.parametrize(("element", "value", "wanted"), SAID)
+def test_what_a_header_says_is_doubted(element, value, wanted):
+    content = io.BytesIO(dicom(grey(), **{element: value}))
+    film, facts = read_film_with_facts(content, None, "film")
+    notes = FilmNotes()
+    assert facts.of_header == wanted
+    assert (notes.add("film", film, facts).text == wanted) is bool(wanted)
 
 
 def test_decoders_of_films_compressed_with_loss_are_counted():

@@ -9,7 +9,7 @@ import numpy as np
 import paddle
 import pydicom
 import pytest
-from helpers.film_files import WRAPPED, dicom, grey, picture
+from helpers.film_files import SAID, WRAPPED, dicom, grey, picture
 from helpers.web_pages import in_node, written
 from PIL import Image
 
@@ -143,6 +143,7 @@ def films_it_reads():
         "JPEG": picture(odd, "JPEG", quality=30),
         "JPEG, progressive": picture(smooth, "JPEG", progressive=True),
         "JPEG, RGB": picture(np.repeat(smooth[..., np.newaxis], 3, axis=2), "JPEG"),
+        **{f"says {value}": dicom(plain, **{key: value}) for key, value, _ in SAID},
         "12 bits": dicom(twelve, BitsStored=12),
         "12 bits, others set": dicom(twelve | np.uint16(0xA000), BitsStored=12),
         "12 bits, signed": dicom(
@@ -213,6 +214,9 @@ DOUBTS = {
     "it does not look like": "looksOther",
     "it uses at most": "usesFewBits",
     "its values lie between": "usesNarrowRange",
+    "its header says a lateral view": "headerLateral",
+    "its header says a raw film": "headerRaw",
+    "its header says ": "headerPart",
 }
 
 
@@ -230,7 +234,7 @@ def test_pixels_are_those_of_read_film(page, tmp_path):
         for name, path, facts in zip(films, paths, found, strict=True):
             film, of_file = read_film_with_facts(path, side or None)
             digest = hashlib.sha256(film.tobytes()).hexdigest()
-            reason = plausibility.doubt(film, of_file.span)
+            reason = plausibility.doubt(film, of_file.span, of_file.of_header)
             assert facts.pop("doubt") == word_of(reason), name
             doubts.add(reason)
             assert facts == {
@@ -238,7 +242,8 @@ def test_pixels_are_those_of_read_film(page, tmp_path):
                 "height": film.shape[1],
                 "sha256": digest,
             }, name
-    assert {word_of(reason) for reason in doubts} >= {None, "looksOther", "usesFewBits"}
+    found = {word_of(reason) for reason in doubts}
+    assert found >= {None, "looksOther", "usesFewBits", "headerLateral", "headerRaw", "headerPart"}
 
 
 def test_films_are_refused_as_read_film_refuses_them(page, tmp_path):

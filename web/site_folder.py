@@ -196,6 +196,7 @@ def write_site(folder, onnx_file, network, crop_size, resize, known):
             "threshold": plausibility.THRESHOLD,
             "blank": plausibility.BLANK,
             "dark": plausibility.DARK,
+            "parts": plausibility.PARTS,
         },
         "colours": colours_of(np.arange(256) / 255).round().astype(int).tolist(),
         "packages": [

@@ -62,6 +62,23 @@ def dicom(pixels, syntax=uid.ExplicitVRLittleEndian, data=None, **elements):
     return target.getvalue()
 
 
+# What a DICOM film may say of itself (element, value), and the doubt, if any.
+SAID = [
+    ("ViewPosition", "PA", ""),
+    ("ViewPosition", "LL", "its header says a lateral view"),
+    ("ViewPosition", "LARGE LATERAL", "its header says a lateral view"),  # in Open-i's
+    ("ViewPosition", "LAT DECUBITUS", ""),
+    ("PatientOrientation", ["L", "F"], ""),
+    ("PatientOrientation", ["P", "F"], "its header says a lateral view"),
+    ("BodyPartExamined", "NON GRID CHEST", ""),
+    ("BodyPartExamined", "EXTREMETY", "its header says EXTREMITY, not CHEST"),  # both in Open-i's
+    ("BodyPartExamined", "FOREARM", "its header says FOREARM, not CHEST"),
+    ("BodyPartExamined", "QUUX", ""),
+    ("PresentationIntentType", "FOR PRESENTATION", ""),
+    ("PresentationIntentType", "FOR PROCESSING", "its header says a raw film, FOR PROCESSING"),
+]
+
+
 def by_gdcm(content, syntax, folder):
     """Have GDCM compress a DICOM file, bytes: `syntax` is its name for it."""
     gdcm = pytest.importorskip("gdcm")

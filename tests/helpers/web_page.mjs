@@ -28,7 +28,7 @@ async function pixels(bytes, side) {
     const { width, height, grey } = side ? resizeShort(read, side) : read;
     const check = settings.film_check;
     const small = resize({ width, height, grey }, check.side, check.side, "box");
-    const found = doubt(small.grey, read.span, check);
+    const found = doubt(small.grey, read, check);
     const sha256 = createHash("sha256").update(grey).digest("hex");
     return { width, height, sha256, doubt: found && found.key };
   } catch (error) {

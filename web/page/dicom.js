@@ -88,11 +88,19 @@ export async function readDicom(content) {
     const film =
       patterns.samples === 3 ? showColours(file, patterns) : showGrey(patterns, rules, shown);
     for (let n = 0; shown && n < shown.length; n++) if (!shown[n]) film.grey[n] = covered;
-    return film;
+    return { ...film, header: headerOf(file) };
   } catch (error) {
     // dicom-parser throws texts, too, with values of the file in them.
     throw error instanceof FilmError ? error : new FilmError("broken", { kind: "DICOM" });
   }
+}
+
+// What may say that this is no frontal chest film: `headerDoubt` in meaning.js.
+function headerOf(file) {
+  const [view, alongRow, part, intent] = ["x00185101", "x00200020", "x00180015", "x00080068"].map(
+    (tag) => file.string(tag, tag === "x00200020" ? 0 : undefined) ?? "",
+  );
+  return { view, alongRow, part, intent };
 }
 
 function inflater(bytes, start) {

@@ -52,8 +52,9 @@ export function isNoneAbove(settings, probs) {
  * Why a picture may be no film as the network knows them: {key, values} of words.js, or null. As
  * films/plausibility.py has it.
  */
-export function doubt(thumbnail, span, check) {
-  const found = (span && unusedRange(span)) || looks(thumbnail, check);
+export function doubt(thumbnail, { span, header }, check) {
+  const found =
+    (span && unusedRange(span)) || (header && headerDoubt(header, check)) || looks(thumbnail, check);
   return typeof found === "string" ? { key: found, values: {} } : found;
 }
 
@@ -69,6 +70,17 @@ function unusedRange([low, high, least, most]) {
   const width = Math.max(high - low + 1, 1);
   const values = { low, high, least, most, center: (low + high + 1) / 2, width };
   return { key: "usesNarrowRange", values };
+}
+
+// A DICOM file says that it is no frontal chest film.
+function headerDoubt({ view, alongRow, part, intent }, { parts }) {
+  const isDecubitus = view.includes("DECUB"); // a frontal view of a patient who lies on a side
+  const isLateral = ["LL", "RL"].includes(view) || (view.includes("LAT") && !isDecubitus);
+  if (isLateral || /^[AP]/.test(alongRow)) return "headerLateral";
+  if (intent === "FOR PROCESSING") return "headerRaw";
+  if (part.includes("CHEST") || part.includes("THORAX")) return null;
+  const other = parts.find((name) => part.includes(name.slice(0, 6)));
+  return other ? { key: "headerPart", values: { part: other } } : null;
 }
 
 function looks(thumbnail, { weights, threshold, blank, dark }) {

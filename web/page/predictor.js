@@ -48,7 +48,7 @@ export class Predictor {
       film: { width: film.width, height: film.height },
       picture: fitted(whole, SHOWN_SIDE),
       hasMaps: this.settings.has_maps && coversFilm(film.width, film.height, size),
-      doubt: doubt(grey, whole.span, check),
+      doubt: doubt(grey, whole, check),
     };
   }
 }

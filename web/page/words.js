@@ -61,6 +61,9 @@ export const WORDS = {
     usesNarrowRange:
       "This film's values lie between {low} and {high} of {least} to {most}, so that it has hardly any contrast: " +
       "predict.py --window {center},{width} reads it right.",
+    headerLateral: "The file's header says a lateral view; the network knows frontal ones. Look at it before its figures.",
+    headerRaw: "The file's header says a raw film, FOR PROCESSING. Look at it before its figures.",
+    headerPart: "The file's header says {part}, not CHEST. Look at it before its figures.",
     looksOther: "This picture does not look like an upright frontal chest film. Look at it before its figures.",
     // What is wrong with a film.
     unknown: "want a PNG, JPEG or DICOM film, got another kind of file; convert it to PNG",
@@ -141,6 +144,9 @@ export const WORDS = {
     usesFewBits: "这张胸片最多只用了 {bits} 位中的 {used} 位（最大值 {high}），因此读得太暗：predict.py --window {center},{width} 可正确读取。",
     usesNarrowRange:
       "这张胸片的值在 {least} 到 {most} 中只占 {low} 到 {high}，几乎没有对比度：predict.py --window {center},{width} 可正确读取。",
+    headerLateral: "文件头标明是侧位片，而网络只认识正位胸片。看数字之前请先看图。",
+    headerRaw: "文件头标明是未处理的原始图像（FOR PROCESSING）。看数字之前请先看图。",
+    headerPart: "文件头标明的部位是 {part}，不是 CHEST。看数字之前请先看图。",
     looksOther: "这张图不像直立的正位胸片。看数字之前请先看图。",
     unknown: "需要 PNG、JPEG 或 DICOM 胸片，得到的是另一种文件；请转换为 PNG",
     broken: "需要完整的 {kind} 胸片，得到的文件无法解码；请重新下载或导出",
