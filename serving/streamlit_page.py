@@ -98,13 +98,15 @@ def columns(prob, known, values):
         values: what `read_reference` returned, or None.
     """
     row = {"Probability": f"{prob:.4f}"}
+    if known:  # the decision first: on a telephone the others are scrolled to
+        row["Decision"] = known.decision(prob) or "–"
+        row["Threshold"] = shown(known.threshold)
     if values:
         row["Calibrated"] = shown(known.calibrated)
         row["Base rate"] = shown(known.base_rate)
         row["Above, of films without it"] = "–" if known.above is None else f"{known.above} %"
     if known:
-        row["Threshold"] = shown(known.threshold)
-        row["Decision"] = ", ".join(filter(None, (known.decision(prob), known.caution())))
+        row["Caution"] = known.caution().removeprefix("caution: ")
     return row
 
 

@@ -254,16 +254,17 @@ def test_the_page(browser, films, random_weights, reference, tmp_path):
         rows = browser.find_elements("css selector", "table tbody tr")
         cells = [[cell.text for cell in row.find_elements("css selector", "td")] for row in rows]
         heads = [cell.text for cell in browser.find_elements("css selector", "table thead th")]
-        assert heads[2:4] == ["Calibrated", "Base rate"] and {len(row) for row in cells} == {7}
+        names = ["Decision", "Threshold", "Calibrated", "Base rate", "Above, of films without it"]
+        assert heads == ["Finding", "Probability", *names, "Caution"]
         probs = [float(row[1]) for row in cells]
         assert probs == sorted(probs, reverse=True) and len(rows) == 14
         known = [row for row in cells if row[0] not in UNKNOWN]
-        assert all(row[2] == row[1] for row in known)  # calibrated, by a line that changes nothing
-        assert {(row[3], *row[5:]) for row in known} == {
-            ("0.2500", "2.0000", "negative, caution: by 2 films with it")
+        assert all(row[4] == row[1] for row in known)  # calibrated, by a line that changes nothing
+        few = "by 2 films with it"
+        assert {(*row[2:4], row[5], row[7]) for row in known} == {
+            ("negative", "2.0000", "0.2500", few)
         }
-        unknown = {tuple(row[2:]) for row in cells if row[0] in UNKNOWN}
-        assert unknown == {(*["–"] * 4, "caution: by 2 films with it")}
+        assert {tuple(row[2:]) for row in cells if row[0] in UNKNOWN} == {(*["–"] * 5, few)}
         assert "The reference values are not of this network: they are of other weights." in text
         assert (
             "No finding above its threshold (of the 11 that have one)." in text

@@ -128,9 +128,9 @@ def test_the_page_predicts_what_eval_predicts(
             calibrated = [f"{number:.4f}".replace("nan", "–") for number in numbers]
             assert meant.caution() == "caution: by 2 films with it"
             decision = f"{meant.decision(prob)} *".strip()
-            assert shown[2:] == [calibrated[1], above, threshold, decision], name
+            assert [*shown[1:3], *shown[4:]] == [decision, threshold, calibrated[1], above], name
             assert float(shown[0]) == pytest.approx(prob, abs=6e-5)
-            assert shown[1] == calibrated[0] or abs(float(shown[1]) - meant.calibrated) < 2e-4
+            assert shown[3] == calibrated[0] or abs(float(shown[3]) - meant.calibrated) < 2e-4
         assert "* Caution: by few validation films with it: Atelectasis 2, " in details[n].text
         canvases = details[n].find_elements("css selector", ".picture canvas")
         assert [each.get_property("width") for each in canvases] == [1024, 1024]

@@ -322,8 +322,9 @@ function cautionsOf(probs) {
 function findingsTable(film) {
   const { probs } = film.result;
   const columns = ["probability"];
+  // The decision first: on a telephone the others are scrolled to.
+  if (settings.reference || settings.thresholds) columns.push("decision", "threshold");
   if (settings.reference) columns.push("calibrated", "baseRate", "above");
-  if (settings.reference || settings.thresholds) columns.push("threshold", "decision");
   const head = make("tr");
   for (const key of ["finding", ...columns]) head.append(cell(say(key), "col"));
   const rows = likeliestFirst(probs).map((c) => {
@@ -343,7 +344,7 @@ function findingsTable(film) {
     const row = make("tr");
     row.dataset.finding = settings.classes[c];
     row.append(cell(findingName(c), "row"), ...columns.map((key) => cell(texts[key])));
-    if (known.isPositive) row.lastChild.className = "positive";
+    if (known.isPositive) row.children[1 + columns.indexOf("decision")].className = "positive";
     return row;
   });
   const table = make("table");
