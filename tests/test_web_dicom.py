@@ -275,6 +275,17 @@ def test_films_without_preamble_are_read_as_read_film_reads_them(page, tmp_path)
     check_as_python(page, films, tmp_path)
 
 
+def test_bytes_behind_the_end_do_not_matter(page, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, 100).astype(np.uint8).tobytes()
+    films = {
+        f"{syntax.name}, {len(tail)}": dicom(grey(), syntax) + tail
+        for syntax in (uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian, uid.RLELossless)
+        for tail in (b"\0", bytes(2), b"\r\n\r\n", bytes(512), noise)
+    }
+    check_as_python(page, films, tmp_path)
+    assert len({greys(path)["sha256"] for path in written(films, tmp_path)}) == 1
+
+
 def test_other_files_are_not_taken_for_dicom(page, tmp_path):
     films = {n: c for n, c in enumerate((b"", b"\x08\0", bytes(500), b"\x08\0" * 300))}
     found = in_node(page, "pixels", 0, *written(films, tmp_path))
