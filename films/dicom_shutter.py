@@ -36,7 +36,7 @@ def display_shutter(header):
     if place is None:
         return None, 0
     names = place.ShutterShape
-    names = [names] if isinstance(names, str) else names
+    names = [name.strip() for name in ([names] if isinstance(names, str) else names)]
     if "BITMAP" in names:
         raise UserError(
             "want a display shutter of shapes, got a bitmap, which presentation states have; "

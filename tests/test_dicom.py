@@ -10,6 +10,8 @@ import zlib
 import numpy as np
 import pytest
 from helpers.film_files import DEFLATED, PERSON, by_gdcm, dicom, grey, picture
+from helpers.htj2k import PLANE, TWELVE_BITS, TWELVE_BITS_SIGNED
+from helpers.jpeg_lossless import jpeg_lossless
 from helpers.places import ROOT
 from PIL import Image
 
@@ -47,6 +49,25 @@ def test_lossless_jpeg_is_decoded(tmp_path):
     film = pydicom.dcmread(io.BytesIO(content))
     assert film.file_meta.TransferSyntaxUID == uid.JPEGLosslessSV1
     np.testing.assert_array_equal(read(content), grey())
+
+
+def test_high_throughput_jpeg_2000_is_decoded():
+    pytest.importorskip("openjpeg")
+    for pixels, stream in ((PLANE, TWELVE_BITS), (PLANE - 1500, TWELVE_BITS_SIGNED)):
+        kind = np.int16 if pixels.min() < 0 else np.uint16
+        data = encapsulate([stream])
+        film = read(dicom(pixels.astype(kind), uid.HTJ2KLossless, data=data, BitsStored=12))
+        low = 2048 if pixels.min() < 0 else 0
+        np.testing.assert_array_equal(film, np.rint((pixels + low) / 4095 * 255))
+
+
+def test_lossless_jpeg_with_restarts_and_a_point_transform_is_decoded():
+    pytest.importorskip("gdcm")
+    pixels = np.random.default_rng(0).integers(0, 4096, (40, 48)).astype(np.uint16)
+    for rows, shift in ((7, 0), (0, 3), (5, 2)):
+        data = encapsulate([jpeg_lossless(pixels, 12, 4, rows, shift)])
+        film = read(dicom(pixels, uid.JPEGLossless, data=data, BitsStored=12))
+        np.testing.assert_array_equal(film, np.rint((pixels >> shift << shift) / 4095 * 255))
 
 
 FRAMES = np.concatenate([grey(), grey()]).tobytes()

@@ -1,7 +1,7 @@
 """JPEG Lossless streams (ITU-T T.81, annex H) of every predictor, which no package here writes."""
 
 
-def jpeg_lossless(pixels, bits, predictor=1, restart_rows=0):
+def jpeg_lossless(pixels, bits, predictor=1, restart_rows=0, shift=0):
     """Return the stream of a picture.
 
     A difference of 0 has a code of one bit, so that streams end with their last bit now and then.
@@ -11,9 +11,10 @@ def jpeg_lossless(pixels, bits, predictor=1, restart_rows=0):
         bits: of a pixel.
         predictor: 1 to 7.
         restart_rows: rows between two restart markers; 0 for none.
+        shift: the point transform: how many of the lowest bits are left out.
     """
     rows, columns = pixels.shape
-    values = pixels.tolist()
+    values = (pixels >> shift).tolist()
     parts, code = [], ""
     for y, row in enumerate(values):
         is_first = y % restart_rows == 0 if restart_rows else y == 0
@@ -22,7 +23,7 @@ def jpeg_lossless(pixels, bits, predictor=1, restart_rows=0):
             code = ""
         for x, value in enumerate(row):
             if is_first:
-                guess = row[x - 1] if x else 1 << (bits - 1)
+                guess = row[x - 1] if x else 1 << (bits - shift - 1)
             elif x == 0:
                 guess = values[y - 1][0]
             else:
@@ -38,7 +39,7 @@ def jpeg_lossless(pixels, bits, predictor=1, restart_rows=0):
             _segment(0xC3, bytes([bits]) + size + bytes([1, 1, 0x11, 0])),
             _segment(0xC4, bytes([0]) + lengths + bytes(range(17))),
             restarts,
-            _segment(0xDA, bytes([1, 1, 0, predictor, 0, 0])),
+            _segment(0xDA, bytes([1, 1, 0, predictor, 0, shift])),
             *parts,
             b"\xff\xd9",
         ]

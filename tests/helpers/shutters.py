@@ -35,5 +35,6 @@ NOTHING = {
     "no radius": CIRCLE | {"RadiusOfCircularShutter": 0},
     "far": CIRCLE | {"RadiusOfCircularShutter": 2**31 - 1},
     "another shape": RECTANGLE | {"ShutterShape": "HEXAGONAL"},
+    "points": POLYGON | {"VerticesOfThePolygonalShutter": [5, 5] * 3},
     "no shape": RECTANGLE | {"ShutterShape": None},
 }

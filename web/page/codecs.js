@@ -91,25 +91,65 @@ export function jpeg2000Frame(stream) {
   return null;
 }
 
-/** JPEG Lossless, by a decoder that needs some help. */
+/**
+ * JPEG Lossless, by a decoder that needs some help: it gets each restart interval as a picture of its
+ * own, and a point transform as fewer bits, as both are defined (ITU-T T.81, annex H).
+ */
 export async function decodeJpegLossless(stream) {
   const { Decoder } = await load("lossless", LOSSLESS, false);
-  const { width, height, precision } = jpegFrame(stream);
-  const decoder = new Decoder();
-  // The mean of two neighbours is a whole number (ITU-T T.81, table H.1).
+  const { width, height, precision, ids } = jpegFrame(stream);
+  const { header, size, interval, shift } = losslessHeader(stream);
+  const rowsEach = interval ? interval / width : height;
+  if (!Number.isInteger(rowsEach)) throw new RangeError("a restart within a row");
+  const parts = restartIntervals(stream.subarray(header.length, endOf(stream)));
+  if (parts.length !== Math.ceil(height / rowsEach)) throw new RangeError("other restarts");
+  const data = new (precision > 8 ? Uint16Array : Uint8Array)(width * height * ids.length);
+  parts.forEach((part, n) => {
+    const rows = Math.min(rowsEach, height - n * rowsEach);
+    header.set([precision - shift, rows >> 8, rows & 255], size);
+    data.set(decodeInterval(new Decoder(), header, part), n * rowsEach * width * ids.length);
+  });
+  return { width, height, precision, data: shift ? data.map((value) => value << shift) : data };
+}
+
+// All up to the pixels, without restarts and point transform; what these are; the place of the size.
+function losslessHeader(stream) {
+  const segments = [...jpegSegments(stream)];
+  const { end } = segments.at(-1);
+  const header = stream.slice(0, end);
+  const size = segments.find(({ marker }) => marker === 0xc3).start;
+  const restarts = segments.findLast(({ marker }) => marker === 0xdd)?.start;
+  const interval = restarts ? 256 * stream[restarts] + stream[restarts + 1] : 0;
+  if (restarts) header.fill(0, restarts, restarts + 2);
+  header[end - 1] = 0;
+  return { header, size, interval, shift: stream[end - 1] & 15 };
+}
+
+function restartIntervals(data) {
+  const parts = [];
+  let from = 0;
+  for (let at = data.indexOf(0xff); at >= 0; at = data.indexOf(0xff, at + 1)) {
+    if ((data[at + 1] & 0xf8) !== 0xd0) continue;
+    parts.push(data.subarray(from, at));
+    from = at + 2;
+  }
+  return [...parts, data.subarray(from)];
+}
+
+function decodeInterval(decoder, header, part) {
+  // The mean of two neighbours is a whole number (table H.1).
   decoder.select7 = (n) => (decoder.getPreviousX(n) + decoder.getPreviousY(n)) >> 1;
   // It loses the last pixels where the end marker follows their last bit: zeros instead.
-  let end = endOf(stream);
-  while (stream[end - 1] === 0xff) end--; // fill bytes
+  let end = header.length + part.length;
+  while (part[end - header.length - 1] === 0xff) end--; // fill bytes
   const bytes = new Uint8Array(end + AHEAD);
-  bytes.set(stream.subarray(0, end));
+  bytes.set(header);
+  bytes.set(part.subarray(0, end - header.length), header.length);
   const data = decoder.decode(bytes.buffer);
-  // Restarts and point transforms it does not decode right.
-  if (decoder.restartInterval || decoder.scan.al) throw new FilmError("compressed");
   // It tells no broken stream by itself: was all of it needed, and no more?
   const { index } = decoder.stream;
   if (index < end || index > end + AHEAD) throw new RangeError("broken");
-  return { width, height, precision, data };
+  return data;
 }
 
 /** JPEG of 8 bits: one component, or three as they are stored. */

@@ -9,7 +9,7 @@ import { displayShutter } from "./dicom_shutter.js";
 import { checkSides, equalChannels, FilmError, rint } from "./film_error.js";
 import { endsOf, greyTable } from "./grey_values.js";
 
-const { parseDicom } = globalThis.dicomParser;
+const { parseDicom, readPart10Header } = globalThis.dicomParser;
 
 const MODALITIES = ["CR", "DX", "RG", "SC"];
 // The names of others that may be shown; any other text might be a person's.
@@ -78,9 +78,9 @@ function withPreamble(bytes) {
 export async function readDicom(content) {
   try {
     const bytes = withPreamble(content);
-    const syntax = parseDicom(bytes, { untilTag: "x00020010", inflater }).string("x00020010");
+    const syntax = readPart10Header(bytes).string("x00020010");
     checkSyntax(syntax);
-    const file = parseDicom(bytes, { inflater });
+    const file = parsed(bytes);
     refuseOthers(file);
     const rules = greyTable(file, syntax === BIG_ENDIAN);
     const { shown, covered } = displayShutter(file);
@@ -101,6 +101,15 @@ function headerOf(file) {
     (tag) => file.string(tag, tag === "x00200020" ? 0 : undefined) ?? "",
   );
   return { view, alongRow, part, intent };
+}
+
+function parsed(bytes) {
+  try {
+    return parseDicom(bytes, { inflater });
+  } catch (error) {
+    if (error.dataSet?.elements.x7fe00010) return error.dataSet; // what is behind the pixels is broken
+    throw error;
+  }
 }
 
 function inflater(bytes, start) {

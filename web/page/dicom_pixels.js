@@ -29,6 +29,9 @@ const DECODERS = {
   "1.2.840.10008.1.2.4.81": decodeJpegLs,
   "1.2.840.10008.1.2.4.90": decodeJpeg2000,
   "1.2.840.10008.1.2.4.91": decodeJpeg2000,
+  "1.2.840.10008.1.2.4.201": decodeJpeg2000, // High-Throughput JPEG 2000
+  "1.2.840.10008.1.2.4.202": decodeJpeg2000,
+  "1.2.840.10008.1.2.4.203": decodeJpeg2000,
 };
 
 /** Throw a FilmError unless pixels of a transfer syntax can be read. */

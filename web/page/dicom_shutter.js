@@ -41,7 +41,8 @@ export function displayShutter(file) {
 // The whole numbers of elements; [] where there are others.
 function numbersOf(place, tags) {
   const texts = tags.flatMap((tag) => (place.string(tag) ?? "").split("\\"));
-  const numbers = texts.map((text) => (text.trim() ? Number(text) : NaN));
+  const isDecimal = (text) => /^\s*[+-]?\d+(\.\d*)?(e[+-]?\d+)?\s*$/i.test(text);
+  const numbers = texts.map((text) => (isDecimal(text) ? Number(text) : NaN));
   const isRight = (number) => Number.isInteger(number) && Math.abs(number) <= FARTHEST;
   return numbers.every(isRight) ? numbers : [];
 }
