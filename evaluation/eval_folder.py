@@ -95,12 +95,13 @@ def weights_of(predictions):
 
 
 def why_of_others(theirs, ours):
-    """Say in what the network behind some predictions differs from another; None: in nothing known.
+    """Say in what the network behind some figures differs from another; None: in nothing known.
 
     Args:
-        theirs, ours: dicts as `source_of` returns them.
+        theirs, ours: dicts with what is known of `NETWORK_FACTS`, as `source_of` returns them.
     """
-    network, tested = (facts.get("weights", {}).get("sha256") for facts in (theirs, ours))
+    weights = (facts.get("weights") for facts in (theirs, ours))
+    network, tested = (each.get("sha256") if isinstance(each, dict) else each for each in weights)
     if network and tested and network != tested:
         return "they are of other weights"
     for key in ("crops", "crop_size", "resize", "window"):

@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from evaluation.eval_folder import why_of_others
 from evaluation.heat_maps import too_coarse
 from evaluation.intervals import FEW_PATIENTS
-from evaluation.operating_points import read_reference, read_thresholds, why_other
+from evaluation.operating_points import read_figures, read_reference, read_thresholds
 from films import plausibility
 from films.label_lists import CLASS_NAMES
 from inference.activation_maps import colours_of
-from runtime.files import UserError, sha256, what_is_wrong, write_json, write_whole
+from runtime.files import UserError, sha256, write_json, write_whole
 from web.npm_packages import INSTALL_NODE, PACKAGES, fetch_packages
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -51,59 +52,38 @@ def read_known(thresholds, reference, metrics, weights, crop_size, resize):
     Raises:
         UserError: a file is broken, or of another network: nobody could tell it from the page.
     """
+    ours = {"weights": weights, "crop_size": crop_size, "resize": resize}
     for path in filter(None, (thresholds, metrics, reference)):
-        content = _read(path)
-        other = why_other(content, weights, crop_size, resize)
+        content = read_figures(path)
+        other = why_of_others(content, ours)
         if not isinstance(content.get("weights"), dict):
             other = "it does not say whose they are"
         if other:
             raise UserError(f"{path}: want figures of these weights, but {other}; make it anew")
-    known = Known(None, None, _evaluation(metrics) if metrics else None)
-    if thresholds:
-        found = read_thresholds(thresholds)
-        known = known._replace(
-            thresholds={name: None if np.isnan(t) else t for name, t in found.items()}
-        )
-    if reference:
+    found = read_thresholds(thresholds)[0] if thresholds else None
+    values = read_reference(reference) if reference else None
+    what = "a metrics.json of eval.py --weights"
+    return Known(
+        found and {name: None if np.isnan(t) else t for name, t in found.items()},
         # Not all of it: its paths are of the machine that it was made on.
-        values = read_reference(reference)
-        known = known._replace(
-            reference={key: values[key] for key in ("films", "patients", "by_class")}
-        )
-    return known
+        values and {key: values[key] for key in ("films", "patients", "by_class")},
+        read_figures(metrics, _evaluation, what) if metrics else None,
+    )
 
 
-def _read(path):
-    try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
-        content.get("weights")
-        return content
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise UserError(
-            f"{path}: not a JSON file of eval.py ({what_is_wrong(error)}); make one"
-        ) from None
-
-
-def _evaluation(path):
+def _evaluation(metrics):
     """Return what the page says of how good the network is."""
-    metrics = _read(path)
-    try:
-        return {
-            "mean": _finite(metrics["auroc_mean"]),
-            "interval": [
-                _finite(bound)
-                for bound in metrics.get("auroc_mean_95_percent") or ()
-                if bound is not None  # too few patients for an interval
-            ],
-            "classes": int(metrics["auroc_mean_over"]),
-            "films": int(metrics["images"]),
-            "patients": int(metrics["patients"]),
-        }
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{path}: not a metrics.json of eval.py --weights ({what_is_wrong(error)}); make one"
-        ) from None
+    return {
+        "mean": _finite(metrics["auroc_mean"]),
+        "interval": [
+            _finite(bound)
+            for bound in metrics.get("auroc_mean_95_percent") or ()
+            if bound is not None  # too few patients for an interval
+        ],
+        "classes": int(metrics["auroc_mean_over"]),
+        "films": int(metrics["images"]),
+        "patients": int(metrics["patients"]),
+    }
 
 
 def _finite(value):
