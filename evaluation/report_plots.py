@@ -119,7 +119,7 @@ def _draw_dots(axes, metrics, figure):
         shares = np.divide(positives, known, out=np.full(len(y), np.nan), where=known > 0)
         axes.plot(shares, y, "|", color=CHANCE, ms=10, label="prevalence, as by guessing")
     axes.set_yticks(y, CLASS_NAMES)
-    axes.invert_yaxis()
+    axes.set_ylim(len(y) - 0.4, -0.6)  # the last row too where its class has no figure
     axes.set_xlabel("AUROC" if figure == "auroc" else "average precision")
     axes.set_xlim(None if figure == "auroc" else 0, 1)
     axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1), frameon=False)
