@@ -82,12 +82,17 @@ def measure(labels, probs, patients, with_intervals=True):
 
 def measure_thresholds(labels, probs, patients, thresholds, with_intervals=True):
     """Return what thresholds `[14]` give on these films (see `measure`)."""
-    figures = {"threshold": np.asarray(thresholds), **rates(labels, probs, thresholds)}
+    figures = rate_figures(labels, probs, patients, thresholds, with_intervals)
     all_films = [np.arange(len(labels))]
     found = rates_by_group(labels, probs, patients, thresholds, all_films)
     of_group = group_figures(0, *found, with_intervals)
     kept = ("ill", MISSED, f"{MISSED}_95_percent")
-    figures |= {key: value for key, value in of_group.items() if key in kept}
+    return figures | {key: value for key, value in of_group.items() if key in kept}
+
+
+def rate_figures(labels, probs, patients, thresholds, with_intervals):
+    """Return thresholds `[C]`, their `rates` and, if asked for, the intervals of these."""
+    figures = {"threshold": np.asarray(thresholds), **rates(labels, probs, thresholds)}
     if with_intervals:
         bounds = rate_intervals(labels, probs, patients, thresholds)
         figures |= {f"{rate}_95_percent": of_rate for rate, of_rate in bounds.items()}
@@ -107,11 +112,8 @@ def measure_unions(unions, labels, probs, patients, thresholds=None, with_interv
     found = measure(labels, probs, patients, with_intervals)
     kept = ["auroc", "average_precision", "positives", "labelled", "positive_patients", "brier"]
     if thresholds is not None:
-        found |= {"threshold": thresholds, **rates(labels, probs, thresholds)}
+        found |= rate_figures(labels, probs, patients, thresholds, with_intervals)
         kept += ["threshold", *RATES]
-        if with_intervals:
-            bounds = rate_intervals(labels, probs, patients, thresholds)
-            found |= {f"{rate}_95_percent": of_rate for rate, of_rate in bounds.items()}
     kept = [key for key in found if key.removesuffix("_95_percent") in kept]
     return {
         union.name: {
