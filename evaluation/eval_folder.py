@@ -50,7 +50,8 @@ def check_folder(folder, predictions=None):
     with tempfile.TemporaryFile(dir=folder):
         pass
     mean = os.path.join(folder, "predictions.csv")
-    if predictions and len(predictions) > 1 and any(_same_file(path, mean) for path in predictions):
+    several = predictions if predictions and len(predictions) > 1 else ()
+    if os.path.realpath(mean) in map(os.path.realpath, several):
         raise UserError(
             f"{mean}: want a folder of its own for the mean of {len(predictions)} files, got the "
             "folder of one of them; give another --output-dir"
@@ -189,10 +190,6 @@ def _own_words(path):
             f"got {got}; write them, or remove the file"
         )
     return words
-
-
-def _same_file(path, other):
-    return os.path.realpath(path) == os.path.realpath(other)
 
 
 def _metrics(folder):

@@ -8,7 +8,7 @@ import numpy as np
 from evaluation.calibration import calibrate, fit_calibration
 from evaluation.intervals import FEW_PATIENTS
 from films.label_lists import CLASS_NAMES
-from metrics import known_rows
+from metrics import known_columns
 from runtime.files import UserError, what_is_wrong
 
 QUANTILE_LEVELS = [n / 100 for n in range(101)]  # of the quantiles
@@ -53,14 +53,14 @@ def reference_values(labels, probs, patients, thresholds, method):
         dict for JSON; None where a figure is not defined.
     """
     by_class = {}
-    for c, name in enumerate(CLASS_NAMES):
-        known, scores = known_rows(labels[:, c], np.asarray(probs[:, c], np.float64))
+    columns = known_columns(labels, np.asarray(probs, np.float64))
+    for name, threshold, (known, scores) in zip(CLASS_NAMES, thresholds, columns, strict=True):
         positive = known == 1
         by_class[name] = {
             "films": len(known),
             "positives": int(positive.sum()),
             "prevalence": float(positive.mean()) if len(known) else None,
-            "threshold": None if np.isnan(thresholds[c]) else float(thresholds[c]),
+            "threshold": None if np.isnan(threshold) else float(threshold),
             "quantiles_without": _quantiles(scores[~positive]),
             "quantiles_with": _quantiles(scores[positive]),
             "calibration": fit_calibration(positive, scores, method) if len(known) else None,

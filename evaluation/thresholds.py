@@ -11,7 +11,7 @@ from evaluation.intervals import (
 )
 from evaluation.predictions_csv import read_predictions
 from films.label_lists import films_shared, read_labels
-from metrics import known_rows
+from metrics import known_columns
 from runtime.files import UserError
 
 RATES = ("sensitivity", "specificity", "precision", "f1")
@@ -38,9 +38,7 @@ def choose_thresholds(labels, probs, rule="youden"):
     from sklearn.metrics import precision_recall_curve, roc_curve  # here: a second to load
 
     thresholds = np.full(np.shape(labels)[1], np.nan)
-    columns = zip(np.asarray(labels).T, np.asarray(probs, np.float64).T, strict=True)
-    for c, column in enumerate(columns):
-        known, scores = known_rows(*column)
+    for c, (known, scores) in enumerate(known_columns(labels, np.asarray(probs, np.float64))):
         positive = known.astype(bool)
         if positive.all() or not positive.any():
             continue

@@ -148,15 +148,19 @@ def write_site(folder, onnx_file, network, crop_size, resize, known):
     shutil.copytree(PAGE, folder)
     packages = os.path.join(folder, "packages")
     fetch_packages(packages)
-    large = {
-        "model": (onnx_file, "network.onnx"),
-        "runtime": _in(packages, "onnxruntime-web/dist/ort-wasm-simd-threaded.wasm"),
-        "jpeg": _in(packages, "jsquash-jpeg/codec/dec/mozjpeg_dec.wasm"),
+    programs = {
+        "runtime": "onnxruntime-web/dist/ort-wasm-simd-threaded.wasm",
+        "jpeg": "jsquash-jpeg/codec/dec/mozjpeg_dec.wasm",
+        "charls": "cornerstonejs-codec-charls/dist/charlswasm_decode.wasm",
+        "openjpeg": "cornerstonejs-codec-openjpeg/dist/openjpegwasm_decode.wasm",
     }
-    codecs = {  # loaded with the first film that needs them
-        "charls": _in(packages, "cornerstonejs-codec-charls/dist/charlswasm_decode.wasm"),
-        "openjpeg": _in(packages, "cornerstonejs-codec-openjpeg/dist/openjpegwasm_decode.wasm"),
+    files = {
+        key: _named_by_content(folder, os.path.join(packages, path), os.path.basename(path))
+        for key, path in programs.items()
     }
+    files["model"] = _named_by_content(folder, onnx_file, "network.onnx")
+    # Loaded with the first film that needs them.
+    codecs = {key: files.pop(key) for key in ("charls", "openjpeg")}
     halves = np.array(plausibility.WEIGHTS)
     settings = {
         "classes": CLASS_NAMES,
@@ -164,8 +168,8 @@ def write_site(folder, onnx_file, network, crop_size, resize, known):
         "resize": resize,
         "has_maps": too_coarse(crop_size) is None,
         "network": network,
-        "files": {key: _named_by_content(folder, *place) for key, place in large.items()},
-        "codecs": {key: _named_by_content(folder, *place) for key, place in codecs.items()},
+        "files": files,
+        "codecs": codecs,
         "thresholds": known.thresholds,
         "reference": known.reference,
         "few": FEW_PATIENTS,
@@ -202,10 +206,6 @@ def write_files_js(folder):
             "// What the service worker keeps; written by export.py.\n"
             f'self.VERSION = "{version[:12]}";\nself.FILES = {json.dumps(files, indent=2)};\n'
         )
-
-
-def _in(packages, path):
-    return os.path.join(packages, path), os.path.basename(path)
 
 
 def _named_by_content(folder, source, name):
