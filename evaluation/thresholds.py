@@ -93,7 +93,9 @@ def rates(labels, probs, thresholds):
         dict from each of `RATES` to float64 `[C]`; NaN where a rate's denominator is 0 or the
         threshold is NaN.
     """
-    return rates_of(outcomes(labels, call(probs, thresholds)).sum(axis=0))
+    parts = rate_parts(outcomes(labels, call(probs, thresholds)).sum(axis=0))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {rate: part / whole for rate, (part, whole) in parts.items()}
 
 
 def rate_intervals(labels, probs, patients, thresholds):
@@ -124,7 +126,7 @@ def call(probs, thresholds):
 
 
 def outcomes(labels, called):
-    """Say of each film what `rates_of` counts.
+    """Say of each film what `rate_parts` takes.
 
     Returns:
         float32 `[N, 4, C]`, each 0 or 1: called and positive; called; positive; 1. Where a label is
@@ -156,31 +158,25 @@ def patient_sums(of_films, index, patients):
 
 
 def rate_estimates(sums):
-    """Return `Estimate`s by sensitivity, specificity and precision, from `patient_sums`."""
-    right, called, positive, films = np.moveaxis(sums, 1, 0)
-    negative = films - positive
-    return {
-        "sensitivity": ratio_estimate(right, positive),
-        "specificity": ratio_estimate(negative - (called - right), negative),
-        "precision": ratio_estimate(right, called),
-    }
+    """Return `Estimate`s by each of `GROUP_RATES`, from `patient_sums`."""
+    parts = rate_parts(sums)
+    return {rate: ratio_estimate(*parts[rate]) for rate in GROUP_RATES}
 
 
-def rates_of(counts):
-    """Return rates from counts `[..., 4, C]` of `outcomes`.
+def rate_parts(counts):
+    """Return what each rate is a share of: from counts `[..., 4, C]` of `outcomes`.
 
     Returns:
-        dict from each of `RATES` to float64 `[..., C]`.
+        dict from each of `RATES` to numerator and denominator, float64 `[..., C]` each.
     """
     right, called, positive, films = np.moveaxis(np.asarray(counts, np.float64), -2, 0)
     negative = films - positive
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return {
-            "sensitivity": right / positive,
-            "specificity": (negative - (called - right)) / negative,
-            "precision": right / called,
-            "f1": 2 * right / (called + positive),
-        }
+    return {
+        "sensitivity": (right, positive),
+        "specificity": (negative - (called - right), negative),
+        "precision": (right, called),
+        "f1": (2 * right, called + positive),
+    }
 
 
 def net_benefit(labels, probs, thresholds):
