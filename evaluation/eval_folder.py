@@ -16,17 +16,8 @@ from runtime.files import UserError, file_facts, read_json, sha256, write_json
 from weights.trained_sizes import shown_window
 
 # What metrics.json says of the network behind predictions.
-NETWORK_FACTS = (
-    "weights",
-    "crops",
-    "crop_size",
-    "resize",
-    "window",
-    "precision",
-    "device",
-    "hardware",
-    "engine",
-)
+NETWORK_FACTS = ("weights", "crops", "crop_size", "resize", "window", "precision")
+NETWORK_FACTS += ("device", "hardware", "engine")
 # Beside the lists: a line or two of text that say what the films are. The page shows it.
 SOURCE_FILE = "SOURCE.txt"
 SOURCE_LENGTH = 1000  # characters, at most

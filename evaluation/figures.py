@@ -28,6 +28,7 @@ from evaluation.intervals import (
     p_values,
 )
 from evaluation.operating_points import calibrated_of
+from evaluation.tested_films import count_films
 from evaluation.thresholds import (
     GROUP_RATES,
     LEAST_POSITIVES,
@@ -321,17 +322,17 @@ def participant_flow(listed, probs, validation=None):
         "without": labels == 0,
     }
     by_class = {
-        name: {kind: _count(people, which[:, c]) for kind, which in kinds.items()}
+        name: {kind: count_films(people[which[:, c]]) for kind, which in kinds.items()}
         for c, name in enumerate(CLASS_NAMES)
     }
     flow = {
-        "listed": _all_of(patients),
-        "evaluated": _count(people, ~np.isnan(probs).any(axis=1)),
+        "listed": count_films(patients),
+        "evaluated": count_films(people[~np.isnan(probs).any(axis=1)]),
         "by_class": by_class,
         "left_out": {name: why for name, of in by_class.items() if (why := _why_left_out(of))},
     }
     if validation is not None:
-        flow["validation"] = _all_of(validation.patients)
+        flow["validation"] = count_films(validation.patients)
     return flow
 
 
@@ -340,12 +341,3 @@ def _why_left_out(counts):
         return "no film whose label is known"
     missing = [kind for kind in ("with", "without") if not counts[kind]["films"]]
     return f"no film {missing[0]} it" if missing else None
-
-
-def _count(people, which):
-    """Return the films that a mask chooses, and how many people those are of."""
-    return _all_of(people[which])
-
-
-def _all_of(patients):
-    return {"films": len(patients), "patients": len(set(patients))}

@@ -7,7 +7,6 @@ import math
 import os
 import shutil
 import subprocess
-from typing import NamedTuple
 
 import numpy as np
 
@@ -26,21 +25,6 @@ PAGE = os.path.join(HERE, "page")
 UNLISTED = ("service_worker.js", "files.js")  # what a service worker does not keep itself
 
 
-class Known(NamedTuple):
-    """What a page says of its network beside the probabilities; None where nothing is known.
-
-    Attributes:
-        thresholds: dict from class to threshold, None for a class without one.
-        reference: what operating_points.json holds.
-        evaluation: dict with the mean AUROC, its interval, [] for none, and how many films and
-            patients.
-    """
-
-    thresholds: dict | None
-    reference: dict | None
-    evaluation: dict | None
-
-
 def read_known(thresholds, reference, metrics, weights, crop_size, resize):
     """Read what is known of a network, to be shown with it.
 
@@ -48,6 +32,11 @@ def read_known(thresholds, reference, metrics, weights, crop_size, resize):
         thresholds, reference, metrics: paths of the files that export.py's options name, or None.
         weights: SHA-256 of the weights that are exported.
         crop_size, resize: pixels.
+
+    Returns:
+        dict for the page's settings, None where a file is not given: "thresholds", by class, None
+        for a class without one; "reference", of operating_points.json; "evaluation", the mean
+        AUROC, its interval, [] for none, and how many films and patients.
 
     Raises:
         UserError: a file is broken, or of another network: nobody could tell it from the page.
@@ -63,12 +52,12 @@ def read_known(thresholds, reference, metrics, weights, crop_size, resize):
     found = read_thresholds(thresholds)[0] if thresholds else None
     values = read_reference(reference) if reference else None
     what = "a metrics.json of eval.py --weights"
-    return Known(
-        found and {name: None if np.isnan(t) else t for name, t in found.items()},
+    return {
+        "thresholds": found and {name: None if np.isnan(t) else t for name, t in found.items()},
         # Not all of it: its paths are of the machine that it was made on.
-        values and {key: values[key] for key in ("films", "patients", "by_class")},
-        read_figures(metrics, _evaluation, what) if metrics else None,
-    )
+        "reference": values and {key: values[key] for key in ("films", "patients", "by_class")},
+        "evaluation": read_figures(metrics, _evaluation, what) if metrics else None,
+    }
 
 
 def _evaluation(metrics):
@@ -140,7 +129,7 @@ def write_site(folder, onnx_file, network, crop_size, resize, known):
         onnx_file: whose crops are uint8 `[N, 1, size, size]`; it is moved.
         network: dict with the name of its "weights" and their "sha256".
         crop_size, resize: pixels.
-        known: a `Known`.
+        known: what `read_known` returned.
 
     Raises:
         UserError: npm or a package of it cannot be had.
@@ -170,10 +159,8 @@ def write_site(folder, onnx_file, network, crop_size, resize, known):
         "network": network,
         "files": files,
         "codecs": codecs,
-        "thresholds": known.thresholds,
-        "reference": known.reference,
+        **known,
         "few": FEW_PATIENTS,
-        "evaluation": known.evaluation,
         "film_check": {
             "side": plausibility.SIDE,
             "weights": np.hstack([halves, halves[:, ::-1]]).ravel().tolist(),
