@@ -11,7 +11,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from evaluation.calibration import calibrate, equal_mass, reliability_curve, share_intervals
 from evaluation.thresholds import net_benefit
-from evaluation.written_figures import figure_text, number_text
+from evaluation.written_figures import figure_of, number_text
 from films.label_lists import CLASS_NAMES
 from metrics import PUBLISHED, known_rows
 
@@ -133,8 +133,7 @@ def _draw_roc(axes, metrics, c, labels, probs, _patients):
         false, true, _ = roc_curve(labels, probs)
         kept = _thinned(false + true)
         axes.plot(false[kept], true[kept], color=OURS)
-    bounds = metrics.get("auroc_95_percent")
-    _set_title(axes, c, figure_text(metrics["auroc"][c], None if bounds is None else bounds[c]))
+    _set_title(axes, c, figure_of(metrics, "auroc", c))
     _square(axes, 1, "1 - specificity", "sensitivity")
 
 
