@@ -35,23 +35,20 @@ def choose_thresholds(labels, probs, rule="youden"):
         float64 `[C]`: a film is called positive from its class's threshold on; NaN for a class
         without both kinds of label.
     """
-    from sklearn.metrics import precision_recall_curve, roc_curve  # here: a second to load
+    from sklearn.metrics import roc_curve  # here: a second to load
 
     thresholds = np.full(np.shape(labels)[1], np.nan)
     for c, (known, scores) in enumerate(known_columns(labels, np.asarray(probs, np.float64))):
         positive = known.astype(bool)
         if positive.all() or not positive.any():
             continue
-        if rule == "youden":
-            false, true, candidates = roc_curve(positive, scores, drop_intermediate=False)
-            # The first candidate is infinity, which calls nothing positive.
-            thresholds[c] = candidates[1:][np.argmax((true - false)[1:])]
-        else:
-            precision, recall, candidates = precision_recall_curve(positive, scores)
-            total = precision + recall
-            f1 = 2 * precision * recall / np.where(total > 0, total, 1)
-            highest_first = f1[:-1][::-1]  # the last point has no threshold
-            thresholds[c] = candidates[::-1][np.argmax(highest_first)]
+        false, true, candidates = roc_curve(positive, scores, drop_intermediate=False)
+        worth = true - false
+        if rule == "f1":
+            found, alarms = np.rint(true * positive.sum()), np.rint(false * (~positive).sum())
+            worth = 2 * found / (found + alarms + positive.sum())
+        # The first candidate is infinity, which calls nothing positive.
+        thresholds[c] = candidates[1:][np.argmax(worth[1:])]
     return thresholds
 
 
