@@ -68,10 +68,10 @@ if __name__ == "__main__":
 
 import numpy as np
 import paddle
-from paddle import nn
 
 from films.film_pixels import read_film
 from films.label_lists import CLASS_NAMES
+from inference.activation_maps import CropNetwork
 from inference.engine import read_network, run_on_cpu
 from model import TenCrop
 from runtime.devices import set_device
@@ -109,30 +109,6 @@ class BatchedTenCrop(TenCrop):
         """Return the mean of the ten probabilities, as `TenCrop` does."""
         probs = self.network(paddle.concat(self.crops(films)))  # [10 N, C]
         return paddle.reshape(probs, [10, -1, probs.shape[1]]).mean(axis=0)
-
-
-class CropNetwork(nn.Layer):
-    """The network on crops that are already cut: a film may have any sides then.
-
-    Args:
-        network: a `CheXNet`.
-    """
-
-    def __init__(self, network):
-        super().__init__()
-        self.network = network
-
-    def forward(self, crops):
-        """Return probabilities and class activation maps.
-
-        Args:
-            crops: uint8 `[N, 1, size, size]`.
-
-        Returns:
-            float32 `[N, C]` and `[N, C, h, w]`.
-        """
-        features = self.network.features(crops)
-        return self.network.classify(features), self.network.class_maps(features)
 
 
 def main(args):
