@@ -15,7 +15,6 @@ and, on stderr, how sure each is: a 95 % interval over patients. Without a netwo
 
 import os
 import sys
-from typing import NamedTuple
 
 from runtime import command_line
 from runtime.command_line import natural_int
@@ -25,7 +24,6 @@ EXAMPLES = """\
   python eval.py --predictions result/predictions.csv --thresholds-from val/predictions.csv
 """
 KEPT_FILMS = 1000  # of so many the maps are kept, 27 kB each; of more, a few are drawn anew
-DEFAULT_WEIGHTS = "pretrained_models/best_model_via_this_project.pdparams"
 
 
 def parse_args():
@@ -35,8 +33,8 @@ def parse_args():
     command_line.add_list_arguments(data, ("test",))
     command_line.add_device_argument(data)
     network = parser.add_argument_group("network")
-    network.add_argument(
-        "--weights", default=DEFAULT_WEIGHTS, help=".pdparams or .safetensors file"
+    command_line.add_weights_argument(
+        network, default="pretrained_models/best_model_via_this_project.pdparams"
     )
     command_line.add_crops_argument(network)
     command_line.add_size_arguments(network)
@@ -171,7 +169,7 @@ import numpy as np
 import paddle
 
 from dataset import CenterCrop, ChestXray14
-from evaluation.class_order import other_order
+from evaluation.all_figures import Beside, compare, measure_all
 from evaluation.eval_folder import (
     begin_results,
     check_folder,
@@ -181,31 +179,10 @@ from evaluation.eval_folder import (
     why_of_others,
     write_metrics,
 )
-from evaluation.figures import (
-    measure,
-    measure_calibration,
-    measure_difference,
-    measure_other_labels,
-    measure_subgroups,
-    measure_thresholds,
-    measure_unions,
-    participant_flow,
-)
 from evaluation.heat_maps import BoxedFilms, MapSource, draw_examples, too_coarse
 from evaluation.network_run import predict
 from evaluation.operating_points import reference_values
 from evaluation.predictions_csv import film_names, mean_predictions
-from evaluation.printed_tables import (
-    say_wrapped,
-    show_aurocs,
-    show_calibration,
-    show_difference,
-    show_localization,
-    show_other_labels,
-    show_subgroups,
-    show_thresholds,
-    show_unions,
-)
 from evaluation.reports import write_model_card, write_report
 from evaluation.tested_films import (
     choose_tested,
@@ -215,42 +192,16 @@ from evaluation.tested_films import (
     union_probs,
 )
 from evaluation.thresholds import choose_thresholds, read_validation
-from evaluation.written_figures import for_json
 from films.film_pixels import Reading
-from films.label_lists import CLASS_NAMES, LabelList
+from films.label_lists import CLASS_NAMES
 from inference.activation_maps import KeepingTenCrop
 from inference.engine import choose_engine
 from model import CheXNet, TenCrop, load_weights
 from public_data.nih_tables import read_data_entry, subgroups
 from runtime.devices import describe_device, is_first_rank, print_once, set_device
-from runtime.files import file_facts, write_json
+from runtime.files import file_facts
 from runtime.versions import versions
 from weights.trained_sizes import check_window, choose_sizes
-
-
-class Beside(NamedTuple):
-    """What is read beside the test list, None where it was not asked for.
-
-    Attributes:
-        data: what is known of the films, for metrics.json.
-        unions: list of `Union`, and the labels of the tested films, `[N, U]`.
-        other_labels: another list's, of the tested films, a `LabelList`.
-        validation: the films that thresholds were chosen on, a `LabelList`.
-        thresholds: `[14]`, and of the unions `[U]`.
-        reference: what operating_points.json will hold.
-        groups: dict of dicts of indices of films, by sex, age and view.
-        boxed: a `BoxedFilms`.
-    """
-
-    data: dict
-    unions: tuple
-    other_labels: LabelList | None = None
-    validation: LabelList | None = None
-    thresholds: np.ndarray | None = None
-    union_thresholds: np.ndarray | None = None
-    reference: dict | None = None
-    groups: dict | None = None
-    boxed: BoxedFilms | None = None
 
 
 def main(args):
@@ -279,7 +230,7 @@ def main(args):
         return
     if args.output_dir:
         begin_results(args.output_dir, listed.names, probs, beside.reference, left_out.failed)
-    figures = measure_all(args, listed, probs, beside, maps)
+    figures = measure_all(listed, probs, beside, maps, not args.no_intervals)
     figures["flow"] |= left_out.flow
     if args.output_dir:
         figures |= {"test_list": file_facts(args.test_list), "data": beside.data}
@@ -341,44 +292,49 @@ def read_beside(args, listed):
     list_dir = os.path.dirname(args.test_list)
     labels_dir = list_dir if args.predictions else os.path.join(args.data_dir, "labels")
     unions = [parse_union(text) for text in args.union]
-    labels = union_labels(unions, args.test_list, listed)
-    beside = Beside(describe_data(args.test_list, listed.names, labels_dir), (unions, labels))
-    if args.other_labels:
-        beside = beside._replace(other_labels=labels_of_films(args.other_labels, listed.names))
+    found = {
+        "data": describe_data(args.test_list, listed.names, labels_dir),
+        "unions": unions,
+        "union_labels": union_labels(unions, args.test_list, listed),
+    }
+    if path := args.other_labels:
+        others = labels_of_films(path, listed.names)
+        columns = others.labels, union_labels(unions, path, others)
+        found |= {"other_list": file_facts(path), "other_labels": np.hstack(columns)}
     if args.thresholds_from:
-        beside = learn_from_validation(args, listed, beside)
+        found |= learn_from_validation(args, listed, unions)
     if args.data_entry:
-        beside = beside._replace(groups=subgroups(listed.names, read_data_entry(args.data_entry)))
+        found["groups"] = subgroups(listed.names, read_data_entry(args.data_entry))
     if args.boxes:
-        boxed = BoxedFilms(args.boxes, listed.names)
-        found = f"{len(boxed.boxes)} of the {boxed.of_file} boxes of {args.boxes}"
-        print(f"{found} are on test films", file=sys.stderr)
-        beside = beside._replace(boxed=boxed)
-    return beside
+        found["boxed"] = boxed = BoxedFilms(args.boxes, listed.names)
+        count = f"{len(boxed.boxes)} of the {boxed.of_file} boxes of {args.boxes}"
+        print(f"{count} are on test films", file=sys.stderr)
+    return Beside(**found)
 
 
-def learn_from_validation(args, listed, beside):
-    """Return `Beside` with validation films, thresholds, and operating_points.json if asked for."""
+def learn_from_validation(args, listed, unions):
+    """Return what `Beside` has of validation films: dict, with what was asked for."""
     lists = args.thresholds_list, listed, args.test_list
     validation, probs = read_validation(args.thresholds_from, *lists)
+    theirs = source_of([args.thresholds_from])
     ours = source_of(args.predictions) if args.predictions else network_facts(args)
-    if other := why_of_others(source_of([args.thresholds_from]), ours):
+    if other := why_of_others(theirs, ours):
         text = f"warning: {args.thresholds_from}: {other}; predict those films as these"
         print_once(text, file=sys.stderr)
     _, labels, patients = validation
-    thresholds = choose_thresholds(labels, probs, args.threshold_rule)
-    unions, _ = beside.unions
+    rule, thresholds = args.threshold_rule, choose_thresholds(labels, probs, args.threshold_rule)
     of_unions = union_labels(unions, args.thresholds_list, validation), union_probs(unions, probs)
-    beside = beside._replace(
-        validation=validation,
-        thresholds=thresholds,
-        union_thresholds=choose_thresholds(*of_unions, args.threshold_rule),
-    )
-    if not args.reference_from:
-        return beside
-    values = reference_values(labels, probs, patients, thresholds, args.calibration)
-    made_of = {"list": file_facts(args.thresholds_list), **source_of([args.reference_from])}
-    return beside._replace(reference={"rule": args.threshold_rule, **made_of, **values})
+    found = {
+        "validation": validation,
+        "chosen": {"from": file_facts(args.thresholds_from), "rule": rule},
+        "thresholds": thresholds,
+        "union_thresholds": choose_thresholds(*of_unions, rule),
+    }
+    if args.reference_from:
+        values = reference_values(labels, probs, patients, thresholds, args.calibration)
+        made_of = {"rule": rule, "list": file_facts(args.thresholds_list), **theirs}
+        found["reference"] = made_of | values
+    return found
 
 
 def network_facts(args):
@@ -415,92 +371,12 @@ def run_network(args, films):
     return probs, source, maps
 
 
-def measure_all(args, listed, probs, beside, maps):
-    """Measure all that was asked for, print it, and return it: a dict of arrays (see `figures`)."""
-    measured = listed.labels, probs, listed.patients
-    with_intervals, thresholds = not args.no_intervals, beside.thresholds
-    figures = measure(*measured, with_intervals)
-    figures["flow"] = participant_flow(listed, probs, beside.validation)
-    show_aurocs(figures)
-    if text := other_order(listed.labels, probs):
-        say_wrapped(f"warning: {text}")
-    if thresholds is not None:
-        figures["thresholds"] = {
-            "from": file_facts(args.thresholds_from),
-            "rule": args.threshold_rule,
-            **measure_thresholds(*measured, thresholds, with_intervals),
-        }
-        show_thresholds(figures["thresholds"])
-    figures |= measure_further(args, listed, probs, beside)
-    if beside.reference:
-        found = measure_calibration(listed.labels, probs, beside.reference)
-        figures["calibration"] = {"from": file_facts(args.reference_from), **found}
-        show_calibration(figures["calibration"])
-    if beside.groups is not None:
-        figures |= measure_subgroups(*measured, beside.groups, thresholds, with_intervals)
-        show_subgroups(figures)
-    if beside.boxed:
-        figures["localization"] = {
-            "boxes": file_facts(args.boxes),
-            "films": len({box.film for box in beside.boxed.boxes}),
-            "by_class": beside.boxed.measure(maps.of(beside.boxed.indices)),
-        }
-        show_localization(figures["localization"])
-    return figures
-
-
-def measure_further(args, listed, probs, beside):
-    """Measure and print what is no class of its own: unions, and the same films' other labels."""
-    figures, (unions, labels) = {}, beside.unions
-    merged, with_intervals = union_probs(unions, probs), not args.no_intervals
-    if unions:
-        measured = labels, merged, listed.patients, beside.union_thresholds
-        figures["unions"] = measure_unions(unions, *measured, with_intervals)
-        show_unions(figures["unions"])
-    if beside.other_labels is not None:
-        others = [
-            beside.other_labels.labels,
-            union_labels(unions, args.other_labels, beside.other_labels),
-        ]
-        found = measure_other_labels(
-            np.hstack([listed.labels, labels]),
-            np.hstack(others),
-            np.hstack([probs, merged]),
-            listed.patients,
-            [*CLASS_NAMES, *(union.name for union in unions)],
-        )
-        figures["other_labels"] = {"list": file_facts(args.other_labels), "by_finding": found}
-        show_other_labels(figures["other_labels"])
-    return figures
-
-
 def choose_pictures(maps, films, probs, boxed, crop_size):
     """Return the examples that the page shows, and why there are none."""
     if maps is None:
         return [], "figures from saved predictions have no network to ask"
     why_none = too_coarse(crop_size)
     return ([] if why_none else draw_examples(maps, films, probs, boxed)), why_none
-
-
-def compare(sides, test_list, listed, output_dir=None):
-    """Print how two networks differ on the same films, class by class.
-
-    Args:
-        sides: two lists of predictions.csv, the networks of either side.
-        test_list: path of the films' list.
-        listed: the films of it that are tested, a `LabelList`.
-        output_dir: where comparison.json goes, or None.
-    """
-    names, labels, patients = listed
-    a, b = (mean_predictions(paths, names) for paths in sides)
-    figures = measure_difference(labels, a, b, patients)
-    show_difference(figures, *sides)
-    if output_dir:
-        a, b = (source_of(paths)["predictions"] for paths in sides)
-        path = os.path.join(output_dir, "comparison.json")
-        sources = {"a": a, "b": b, "test_list": file_facts(test_list)}
-        write_json(path, sources | for_json(figures))
-        print(f"wrote {path}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -68,10 +68,10 @@ if __name__ == "__main__":
 
 import numpy as np
 import paddle
-from paddle import nn
 
 from films.film_pixels import read_film
 from films.label_lists import CLASS_NAMES
+from inference.activation_maps import CropNetwork
 from inference.engine import read_network, run_on_cpu
 from model import TenCrop
 from runtime.devices import set_device
@@ -111,42 +111,18 @@ class BatchedTenCrop(TenCrop):
         return paddle.reshape(probs, [10, -1, probs.shape[1]]).mean(axis=0)
 
 
-class CropNetwork(nn.Layer):
-    """The network on crops that are already cut: a film may have any sides then.
-
-    Args:
-        network: a `CheXNet`.
-    """
-
-    def __init__(self, network):
-        super().__init__()
-        self.network = network
-
-    def forward(self, crops):
-        """Return probabilities and class activation maps.
-
-        Args:
-            crops: uint8 `[N, 1, size, size]`.
-
-        Returns:
-            float32 `[N, C]` and `[N, C, h, w]`.
-        """
-        features = self.network.features(crops)
-        return self.network.classify(features), self.network.class_maps(features)
-
-
 def main(args):
     args.resize, args.crop_size = choose_sizes(args.weights, args.resize, args.crop_size)
     check_tools(args.format)
     stem = os.path.splitext(os.path.basename(args.weights))[0]
-    export, known = EXPORTS[args.format], None
+    export, *endings = EXPORTS[args.format]
+    written = [stem + ending for ending in endings]
     digest = sha256(args.weights) if os.path.isfile(args.weights) else None
     if args.format == "web":
-        check_target(os.path.join(args.output_dir, f"{stem}-web"))
-        if digest:
-            known = read_known(
-                args.thresholds, args.reference, args.metrics, digest, args.crop_size, args.resize
-            )
+        check_target(os.path.join(args.output_dir, written[0]))
+        known = digest and read_known(
+            args.thresholds, args.reference, args.metrics, digest, args.crop_size, args.resize
+        )
         export = functools.partial(export, paths=args.films, weights=args.weights, known=known)
     set_device("cpu")
     read = read_film if args.format == "web" else read_square
@@ -159,7 +135,7 @@ def main(args):
     with tempfile.TemporaryDirectory(dir=args.output_dir) as folder:
         layer = BatchedTenCrop(network, args.crop_size)
         layer.eval()
-        written, probs = export(layer, os.path.join(folder, stem), films, metadata)
+        probs = export(layer, os.path.join(folder, stem), films, metadata)
         difference = float(np.abs(probs - expected).max())
         if not difference <= TOLERANCE:
             raise UserError(
@@ -237,7 +213,7 @@ def read_square(path, side):
 
 
 def export_paddle(layer, path, films, metadata):
-    """Save a program for Paddle Inference; return the files' names and what it predicts."""
+    """Save a program for Paddle Inference; return what it predicts."""
     pixels = np.concatenate(films)
     paddle.jit.save(layer, path, input_spec=[spec_of(pixels)])
     held = paddle.jit.load(path).state_dict()  # under names of Paddle's own
@@ -249,12 +225,8 @@ def export_paddle(layer, path, films, metadata):
     config.disable_glog_info()
     config.disable_gpu()
     predictor = paddle.inference.create_predictor(config)
-    entry = predictor.get_input_handle(predictor.get_input_names()[0])
-    entry.copy_from_cpu(pixels)
-    predictor.run()
-    probs = predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
-    stem = os.path.basename(path)
-    return [f"{stem}.json", f"{stem}.pdiparams", f"{stem}.paddle.metadata.json"], probs
+    (probs,) = predictor.run([paddle.to_tensor(pixels)])
+    return probs.numpy()
 
 
 def spec_of(pixels):
@@ -263,19 +235,18 @@ def spec_of(pixels):
 
 
 def export_onnx(layer, path, films, metadata):
-    """Save an ONNX model; return the file's name and what ONNX Runtime predicts with it."""
+    """Save an ONNX model; return what ONNX Runtime predicts with it."""
     import onnxruntime
 
     pixels = np.concatenate(films)
     target = f"{path}.onnx"
     write_onnx(layer, target, spec_of(pixels), ["probabilities"], metadata)
     session = onnxruntime.InferenceSession(target, providers=["CPUExecutionProvider"])
-    (probs,) = session.run(["probabilities"], {"films": pixels})
-    return [os.path.basename(target)], probs
+    return session.run(["probabilities"], {"films": pixels})[0]
 
 
 def export_web(layer, path, films, metadata, paths, weights, known):
-    """Save a page with the network; return its folder's name and what it predicts, in Node."""
+    """Save a page with the network; return what it predicts, in Node."""
     crops = CropNetwork(layer.network)
     crops.eval()
     entry = paddle.static.InputSpec([None, 1, layer.size, layer.size], "uint8", "crops")
@@ -283,11 +254,11 @@ def export_web(layer, path, films, metadata, paths, weights, known):
     folder = f"{path}-web"
     network = {"weights": os.path.basename(weights), "sha256": metadata["weights_sha256"]}
     write_site(folder, f"{path}.onnx", network, layer.size, int(metadata["resize"]), known)
-    return [os.path.basename(folder)], predict_in_node(folder, paths)
+    return predict_in_node(folder, paths)
 
 
 def export_safetensors(layer, path, films, metadata):
-    """Save only the weights; return the file's name and what the network predicts with them."""
+    """Save only the weights; return what the network predicts with them."""
     target = f"{path}.safetensors"
     state = {name: tensor.numpy() for name, tensor in layer.network.state_dict().items()}
     save_safetensors(state, target, metadata)
@@ -299,27 +270,25 @@ def export_safetensors(layer, path, films, metadata):
                 "written, please report it"
             )
     with paddle.no_grad():
-        probs = TenCrop(network, layer.size)(paddle.to_tensor(np.concatenate(films))).numpy()
-    return [os.path.basename(target)], probs
+        return TenCrop(network, layer.size)(paddle.to_tensor(np.concatenate(films))).numpy()
 
 
 def export_torch(layer, path, films, metadata):
-    """Save a PyTorch state dict; return the files' names and what PyTorch predicts with it."""
+    """Save a PyTorch state dict; return what PyTorch predicts with it."""
     write_json(f"{path}.torch.metadata.json", metadata)
     state = {name: tensor.numpy() for name, tensor in layer.network.state_dict().items()}
     crops = paddle.concat(layer.crops(paddle.to_tensor(np.concatenate(films)))).numpy()
     probs = write_torch(state, crops, f"{path}.pth")  # [10 N, C]
-    stem = os.path.basename(path)
-    probs = probs.reshape(10, len(films), -1).mean(axis=0)
-    return [f"{stem}.pth", f"{stem}.torch.metadata.json"], probs
+    return probs.reshape(10, len(films), -1).mean(axis=0)
 
 
+# What writes a format, and how the names of its files end; the first is the one to name.
 EXPORTS = {
-    "paddle": export_paddle,
-    "onnx": export_onnx,
-    "safetensors": export_safetensors,
-    "torch": export_torch,
-    "web": export_web,
+    "paddle": (export_paddle, ".json", ".pdiparams", ".paddle.metadata.json"),
+    "onnx": (export_onnx, ".onnx"),
+    "safetensors": (export_safetensors, ".safetensors"),
+    "torch": (export_torch, ".pth", ".torch.metadata.json"),
+    "web": (export_web, "-web"),
 }
 
 if __name__ == "__main__":

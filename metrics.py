@@ -66,6 +66,12 @@ def known_rows(labels, *others):
     return arrays if known.all() else [array[known] for array in arrays]
 
 
+def known_columns(labels, scores):
+    """Yield `known_rows` of each class: of the columns of labels and scores, `[N, C]` each."""
+    for column in zip(np.asarray(labels).T, np.asarray(scores).T, strict=True):
+        yield known_rows(*column)
+
+
 def auroc(labels, scores):
     """Area under the ROC curve: the share of (positive, negative) pairs that are ranked right.
 

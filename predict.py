@@ -81,14 +81,9 @@ if __name__ == "__main__":
 
 import numpy as np
 
+from evaluation.eval_folder import why_of_others
 from evaluation.heat_maps import too_coarse
-from evaluation.operating_points import (
-    meanings,
-    none_above,
-    read_reference,
-    read_thresholds,
-    why_other,
-)
+from evaluation.operating_points import meanings, none_above, read_reference, read_thresholds
 from evaluation.predict_folder import (
     check_picture_names,
     draw_pictures,
@@ -106,7 +101,7 @@ from inference.activation_maps import TenCropMaps, look
 from inference.engine import load_network
 from model import TenCrop
 from runtime.devices import set_device
-from runtime.files import UserError, read_json, sha256
+from runtime.files import UserError, sha256
 from runtime.progress import progress_bar
 from serving.server import Page, check_server, serve
 from weights.trained_sizes import check_window, choose_sizes
@@ -118,23 +113,26 @@ def main(args):
     for name in args.classes:
         if name not in CLASS_NAMES:
             raise UserError(f"--classes: want some of {','.join(CLASS_NAMES)}, got {name!r}")
-    thresholds = read_thresholds(args.thresholds) if args.thresholds else None
-    values = read_reference(args.reference) if args.reference else None
+    thresholds = values = known = None
+    if args.thresholds:
+        thresholds, known = read_thresholds(args.thresholds)
+    if args.reference:
+        values = known = read_reference(args.reference)
     args.resize, args.crop_size = choose_sizes(args.weights, args.resize, args.crop_size)
     check_window(args.weights, args.window)
     reading = Reading(*command_line.reading_options(args))
-    other = other_network(values, args)
-    of_thresholds = read_json(args.thresholds) if args.thresholds else None
-    of_others = other_network(of_thresholds, args)
-    for path, why in (args.reference, other), (args.thresholds, of_others):
-        if why:
-            print(f"warning: {path}: {why}; make it anew", file=sys.stderr)
+    other = None
+    if known and os.path.exists(args.weights):
+        sizes = {"crop_size": args.crop_size, "resize": args.resize}
+        other = why_of_others(known, {"weights": sha256(args.weights), **sizes})
+    if other:
+        print(
+            f"warning: {args.thresholds or args.reference}: {other}; make it anew", file=sys.stderr
+        )
     if args.serve:
         check_server(args.host, args.port)
         layer = load_layer(args, draws=True)
-        page = Page(
-            layer, args.crop_size, args.resize, reading, thresholds, values, other or of_others
-        )
+        page = Page(layer, args.crop_size, args.resize, reading, thresholds, values, other)
         return serve(page, args.host, args.port)
     paths = films_below(args.films)
     draws = will_draw(args, paths)
@@ -144,13 +142,6 @@ def main(args):
         count = f"{len(failed)} of {len(paths)} films failed"
         print(f"{count}: see {os.path.join(args.output_dir, 'failed.csv')}", file=sys.stderr)
         sys.exit(1)
-
-
-def other_network(values, args):
-    """Say why values of a file are of another network than --weights; None where they are not."""
-    if values and os.path.exists(args.weights):
-        return why_other(values, sha256(args.weights), args.crop_size, args.resize)
-    return None
 
 
 def will_draw(args, paths):

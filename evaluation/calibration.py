@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import expit, logit
 
-from metrics import known_rows
+from metrics import known_columns
 
 Z = 1.959964  # 97.5th percentile of the normal distribution
 CERTAIN = 1e-7  # probabilities nearer to 0 or 1 than this have the logit of this
@@ -106,8 +106,7 @@ def expected_calibration_error(labels, probs, bins=equal_width):
     whose label is unknown are left out; a class without others is NaN.
     """
     errors = np.full(np.shape(labels)[1], np.nan)
-    for c, column in enumerate(zip(np.asarray(labels).T, np.asarray(probs).T, strict=True)):
-        known = known_rows(*column)
+    for c, known in enumerate(known_columns(labels, probs)):
         if len(known[0]):
             predicted, observed, films = reliability_curve(*known, bins)
             errors[c] = np.average(np.abs(predicted - observed), weights=films)
@@ -171,8 +170,7 @@ def calibration_line(labels, probs):
     from sklearn.linear_model import LogisticRegression  # here: a second to load
 
     slopes, intercepts = np.full((2, np.shape(labels)[1]), np.nan)
-    for c, column in enumerate(zip(np.asarray(labels).T, np.asarray(probs).T, strict=True)):
-        known, scores = known_rows(*column)
+    for c, (known, scores) in enumerate(known_columns(labels, probs)):
         positive, logits = known.astype(bool), _logit(scores)
         if not positive.any() or positive.all() or np.isnan(logits).any():
             continue

@@ -16,17 +16,8 @@ from runtime.files import UserError, file_facts, read_json, sha256, write_json
 from weights.trained_sizes import shown_window
 
 # What metrics.json says of the network behind predictions.
-NETWORK_FACTS = (
-    "weights",
-    "crops",
-    "crop_size",
-    "resize",
-    "window",
-    "precision",
-    "device",
-    "hardware",
-    "engine",
-)
+NETWORK_FACTS = ("weights", "crops", "crop_size", "resize", "window", "precision")
+NETWORK_FACTS += ("device", "hardware", "engine")
 # Beside the lists: a line or two of text that say what the films are. The page shows it.
 SOURCE_FILE = "SOURCE.txt"
 SOURCE_LENGTH = 1000  # characters, at most
@@ -50,7 +41,8 @@ def check_folder(folder, predictions=None):
     with tempfile.TemporaryFile(dir=folder):
         pass
     mean = os.path.join(folder, "predictions.csv")
-    if predictions and len(predictions) > 1 and any(_same_file(path, mean) for path in predictions):
+    several = predictions if predictions and len(predictions) > 1 else ()
+    if os.path.realpath(mean) in map(os.path.realpath, several):
         raise UserError(
             f"{mean}: want a folder of its own for the mean of {len(predictions)} files, got the "
             "folder of one of them; give another --output-dir"
@@ -95,12 +87,13 @@ def weights_of(predictions):
 
 
 def why_of_others(theirs, ours):
-    """Say in what the network behind some predictions differs from another; None: in nothing known.
+    """Say in what the network behind some figures differs from another; None: in nothing known.
 
     Args:
-        theirs, ours: dicts as `source_of` returns them.
+        theirs, ours: dicts with what is known of `NETWORK_FACTS`, as `source_of` returns them.
     """
-    network, tested = (facts.get("weights", {}).get("sha256") for facts in (theirs, ours))
+    weights = (facts.get("weights") for facts in (theirs, ours))
+    network, tested = (each.get("sha256") if isinstance(each, dict) else each for each in weights)
     if network and tested and network != tested:
         return "they are of other weights"
     for key in ("crops", "crop_size", "resize", "window"):
@@ -188,10 +181,6 @@ def _own_words(path):
             f"got {got}; write them, or remove the file"
         )
     return words
-
-
-def _same_file(path, other):
-    return os.path.realpath(path) == os.path.realpath(other)
 
 
 def _metrics(folder):

@@ -28,6 +28,7 @@ from evaluation.intervals import (
     p_values,
 )
 from evaluation.operating_points import calibrated_of
+from evaluation.tested_films import count_films
 from evaluation.thresholds import (
     GROUP_RATES,
     LEAST_POSITIVES,
@@ -82,12 +83,17 @@ def measure(labels, probs, patients, with_intervals=True):
 
 def measure_thresholds(labels, probs, patients, thresholds, with_intervals=True):
     """Return what thresholds `[14]` give on these films (see `measure`)."""
-    figures = {"threshold": np.asarray(thresholds), **rates(labels, probs, thresholds)}
+    figures = rate_figures(labels, probs, patients, thresholds, with_intervals)
     all_films = [np.arange(len(labels))]
     found = rates_by_group(labels, probs, patients, thresholds, all_films)
     of_group = group_figures(0, *found, with_intervals)
     kept = ("ill", MISSED, f"{MISSED}_95_percent")
-    figures |= {key: value for key, value in of_group.items() if key in kept}
+    return figures | {key: value for key, value in of_group.items() if key in kept}
+
+
+def rate_figures(labels, probs, patients, thresholds, with_intervals):
+    """Return thresholds `[C]`, their `rates` and, if asked for, the intervals of these."""
+    figures = {"threshold": np.asarray(thresholds), **rates(labels, probs, thresholds)}
     if with_intervals:
         bounds = rate_intervals(labels, probs, patients, thresholds)
         figures |= {f"{rate}_95_percent": of_rate for rate, of_rate in bounds.items()}
@@ -107,11 +113,8 @@ def measure_unions(unions, labels, probs, patients, thresholds=None, with_interv
     found = measure(labels, probs, patients, with_intervals)
     kept = ["auroc", "average_precision", "positives", "labelled", "positive_patients", "brier"]
     if thresholds is not None:
-        found |= {"threshold": thresholds, **rates(labels, probs, thresholds)}
+        found |= rate_figures(labels, probs, patients, thresholds, with_intervals)
         kept += ["threshold", *RATES]
-        if with_intervals:
-            bounds = rate_intervals(labels, probs, patients, thresholds)
-            found |= {f"{rate}_95_percent": of_rate for rate, of_rate in bounds.items()}
     kept = [key for key in found if key.removesuffix("_95_percent") in kept]
     return {
         union.name: {
@@ -319,17 +322,17 @@ def participant_flow(listed, probs, validation=None):
         "without": labels == 0,
     }
     by_class = {
-        name: {kind: _count(people, which[:, c]) for kind, which in kinds.items()}
+        name: {kind: count_films(people[which[:, c]]) for kind, which in kinds.items()}
         for c, name in enumerate(CLASS_NAMES)
     }
     flow = {
-        "listed": _all_of(patients),
-        "evaluated": _count(people, ~np.isnan(probs).any(axis=1)),
+        "listed": count_films(patients),
+        "evaluated": count_films(people[~np.isnan(probs).any(axis=1)]),
         "by_class": by_class,
         "left_out": {name: why for name, of in by_class.items() if (why := _why_left_out(of))},
     }
     if validation is not None:
-        flow["validation"] = _all_of(validation.patients)
+        flow["validation"] = count_films(validation.patients)
     return flow
 
 
@@ -338,12 +341,3 @@ def _why_left_out(counts):
         return "no film whose label is known"
     missing = [kind for kind in ("with", "without") if not counts[kind]["films"]]
     return f"no film {missing[0]} it" if missing else None
-
-
-def _count(people, which):
-    """Return the films that a mask chooses, and how many people those are of."""
-    return _all_of(people[which])
-
-
-def _all_of(patients):
-    return {"films": len(patients), "patients": len(set(patients))}

@@ -86,6 +86,7 @@ class BoxedFilms:
         names: of the listed films.
 
     Attributes:
+        path: of the file.
         boxes: list of `nih_tables.Box`.
         of_file: how many boxes the file has.
         indices: for each box (index of its film in the list, index of its class).
@@ -95,7 +96,7 @@ class BoxedFilms:
     """
 
     def __init__(self, path, names):
-        every = read_boxes(path)
+        every, self.path = read_boxes(path), path
         # A list may name folders, NIH's file does not.
         place_of = {posixpath.basename(name): n for n, name in enumerate(names)}
         self.boxes = [box for box in every if box.film in place_of]

@@ -84,23 +84,25 @@ def _auroc(positive, scores, patient_of, patients):
         return _undefined(patients, min(counts))
     if counts[0] > counts[1]:  # the rarer kind decides; turned round, the AUROC is the same
         positive, scores = ~positive, -scores
-    above, below = np.sort(scores[positive]), np.sort(scores[~positive])
-    # For each film the share of the other kind that it is ranked right against.
-    right = np.empty(len(scores))
-    right[positive] = _share_below(below, scores[positive])
-    right[~positive] = 1 - _share_below(above, scores[~positive])
+    negatives = np.count_nonzero(~positive)
+    right = _ranked_right(positive, scores)
     value = right[positive].mean()
-    derivative = (right - value) / np.where(positive, len(above), len(below))
+    derivative = (right - value) / np.where(positive, len(positive) - negatives, negatives)
     derivative = np.bincount(patient_of, derivative, patients)
     own = np.bincount(patient_of[positive], minlength=patients)
     other = np.bincount(patient_of[~positive], minlength=patients)
-    leverage = np.minimum(other / len(below), 1 - 1 / (len(below) + 1))
+    leverage = np.minimum(other / negatives, 1 - 1 / (negatives + 1))
     return *_with_chance(value, derivative / (1 - leverage), own, 0.5), min(counts), 0.0
 
 
-def _share_below(ordered, values):
-    both = (np.searchsorted(ordered, values, side) for side in ("left", "right"))
-    return sum(both) / (2 * len(ordered))
+def _ranked_right(positive, scores):
+    """Return for each film the share of the other kind that it is ranked right against: `[N]`."""
+    right = np.empty(len(scores))
+    for kind in (positive, ~positive):
+        others = np.sort(scores[~kind])
+        below = sum(np.searchsorted(others, scores[kind], side) for side in ("left", "right"))
+        right[kind] = below / (2 * len(others))
+    return np.where(positive, right, 1 - right)
 
 
 def _average_precision(positive, scores, patient_of, patients):
@@ -297,9 +299,8 @@ def holm(p):
 def delong(labels, scores_a, scores_b):
     """Test whether two networks have the same AUROC on the same films.
 
-    E. R. DeLong, D. M. DeLong, D. L. Clarke-Pearson, Biometrics 44 (1988) 837; by mid-ranks, as
-    X. Sun and W. Xu, IEEE Signal Processing Letters 21 (2014) 1389. It takes films as independent,
-    which several of one patient are not: `p_values` does not.
+    E. R. DeLong, D. M. DeLong, D. L. Clarke-Pearson, Biometrics 44 (1988) 837. It takes films as
+    independent, which several of one patient are not: `p_values` does not.
 
     Args:
         labels: `[N]`, 0, 1 or NaN, as for `auroc`.
@@ -308,7 +309,7 @@ def delong(labels, scores_a, scores_b):
     Returns:
         AUROC of a minus that of b, and the two-sided p-value; NaN where it is not defined.
     """
-    from scipy.stats import norm, rankdata
+    from scipy.stats import norm
 
     labels, scores_a, scores_b = known_rows(labels, scores_a, scores_b)
     positive = labels.astype(bool)
@@ -316,17 +317,8 @@ def delong(labels, scores_a, scores_b):
     difference = auroc(labels, scores_a) - auroc(labels, scores_b)
     if min(m, n) < 2 or np.isnan(difference):
         return difference, float("nan")
-    of_positives, of_negatives = [], []
-    for scores in (scores_a, scores_b):
-        scores = scores.astype(np.float64)  # from SciPy 1.18 on ranks have the scores' precision
-        among_all = rankdata(scores)
-        # For each film the share of the other kind that it is ranked right against.
-        of_positives.append((among_all[positive] - rankdata(scores[positive])) / n)
-        of_negatives.append(1 - (among_all[~positive] - rankdata(scores[~positive])) / m)
-    variance = (
-        np.var(of_positives[0] - of_positives[1], ddof=1) / m
-        + np.var(of_negatives[0] - of_negatives[1], ddof=1) / n
-    )
+    moved = _ranked_right(positive, scores_a) - _ranked_right(positive, scores_b)
+    variance = np.var(moved[positive], ddof=1) / m + np.var(moved[~positive], ddof=1) / n
     if variance == 0:
         return difference, 1.0 if difference == 0 else float("nan")
     return difference, float(2 * norm.sf(abs(difference) / np.sqrt(variance)))

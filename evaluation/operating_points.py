@@ -8,7 +8,7 @@ import numpy as np
 from evaluation.calibration import calibrate, fit_calibration
 from evaluation.intervals import FEW_PATIENTS
 from films.label_lists import CLASS_NAMES
-from metrics import known_rows
+from metrics import known_columns
 from runtime.files import UserError, what_is_wrong
 
 QUANTILE_LEVELS = [n / 100 for n in range(101)]  # of the quantiles
@@ -53,14 +53,14 @@ def reference_values(labels, probs, patients, thresholds, method):
         dict for JSON; None where a figure is not defined.
     """
     by_class = {}
-    for c, name in enumerate(CLASS_NAMES):
-        known, scores = known_rows(labels[:, c], np.asarray(probs[:, c], np.float64))
+    columns = known_columns(labels, np.asarray(probs, np.float64))
+    for name, threshold, (known, scores) in zip(CLASS_NAMES, thresholds, columns, strict=True):
         positive = known == 1
         by_class[name] = {
             "films": len(known),
             "positives": int(positive.sum()),
             "prevalence": float(positive.mean()) if len(known) else None,
-            "threshold": None if np.isnan(thresholds[c]) else float(thresholds[c]),
+            "threshold": None if np.isnan(threshold) else float(threshold),
             "quantiles_without": _quantiles(scores[~positive]),
             "quantiles_with": _quantiles(scores[positive]),
             "calibration": fit_calibration(positive, scores, method) if len(known) else None,
@@ -132,24 +132,32 @@ def none_above(probs, known):
     return f"no finding above its threshold{few}"
 
 
+def read_figures(path, pick=dict.copy, what="a JSON file of eval.py", remedy="make one"):
+    """Return what `pick` takes of the dict that a JSON file of eval.py holds.
+
+    Raises:
+        UserError: the file is broken or another: `pick` raises what reading JSON does.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            return pick(json.load(file))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path}: not {what} ({what_is_wrong(error)}); {remedy}") from None
+
+
 def read_thresholds(path):
     """Read the thresholds that `eval.py --thresholds-from` left in its metrics.json.
 
     Returns:
-        dict from class to threshold, NaN for a class that has none.
-
-    Raises:
-        UserError: the file is missing, broken, or has no thresholds.
+        dict from class to threshold, NaN for a class that has none; and all that the file holds.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            thresholds = json.load(file)["thresholds"]["threshold"]
-        return {name: _number(thresholds[name]) for name in CLASS_NAMES}
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path}: not a metrics.json with thresholds ({what_is_wrong(error)}); "
-            "make one with eval.py --thresholds-from"
-        ) from None
+
+    def pick(metrics):
+        thresholds = metrics["thresholds"]["threshold"]
+        return {name: _number(thresholds[name]) for name in CLASS_NAMES}, metrics
+
+    remedy = "make one with eval.py --thresholds-from"
+    return read_figures(path, pick, "a metrics.json with thresholds", remedy)
 
 
 def read_reference(path):
@@ -157,39 +165,15 @@ def read_reference(path):
 
     Returns:
         dict, as `reference_values` returned it, and what is known of the network.
-
-    Raises:
-        UserError: the file is missing, broken, or another.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            values = json.load(file)
+
+    def pick(values):
         for name in CLASS_NAMES:
             _check(name, values["by_class"][name])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(
-            f"{path}: not an operating_points.json ({what_is_wrong(error)}); make one with "
-            "eval.py --reference-from"
-        ) from None
-    return values
+        return values
 
-
-def why_other(values, weights, crop_size, resize):
-    """Say why reference values belong to another network; None where they do not, or may not.
-
-    Args:
-        values: what `read_reference` returned.
-        weights: SHA-256 of the weights in use.
-        crop_size, resize: in use, pixels.
-    """
-    theirs = values.get("weights")
-    theirs = theirs.get("sha256") if isinstance(theirs, dict) else theirs
-    if theirs not in (None, weights):
-        return "they are of other weights"
-    for key, ours in (("crop_size", crop_size), ("resize", resize)):
-        if values.get(key) not in (None, ours):
-            return f"they are of --{key.replace('_', '-')} {values[key]}"
-    return None
+    remedy = "make one with eval.py --reference-from"
+    return read_figures(path, pick, "an operating_points.json", remedy)
 
 
 def _check(name, facts):

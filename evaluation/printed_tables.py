@@ -11,6 +11,7 @@ from evaluation.written_figures import (
     CALIBRATION_FIGURES,
     FEW_WORDS,
     few_patients,
+    figure_of,
     figure_text,
     missed_text,
     number_text,
@@ -44,25 +45,17 @@ def show_intervals(figures):
     for c, name in enumerate(CLASS_NAMES):
         if name in unknown:
             continue
-        cells = [_cell(figures, key, c) for key in ("auroc", "average_precision")]
+        cells = [figure_of(figures, key, c) for key in ("auroc", "average_precision")]
         positives, labelled = figures["positives"][c], figures["labelled"][c]
         prevalence = number_text(positives / labelled if labelled else None, ".4f")
         of = f"of {labelled:,} labelled films" if labelled < figures["images"] else ""
         rows.append((f"{name} *" if name in few else name, *cells, prevalence, of))
-    cells = [_cell(figures, f"{key}_mean") for key in ("auroc", "average_precision")]
+    cells = [figure_of(figures, f"{key}_mean") for key in ("auroc", "average_precision")]
     _say_table([*rows, ("mean", *cells)])
     if unknown:
         say_wrapped(f"  not known of any film: {', '.join(unknown)}")
     if few:
         say_wrapped(f"  * {FEW_WORDS}")
-
-
-def _cell(figures, key, c=None, form=".3f"):
-    """Return a figure, of class c if it has one for each, and its interval if it has any."""
-    value, bounds = figures[key], figures.get(f"{key}_95_percent")
-    if c is not None:
-        value, bounds = value[c], None if bounds is None else bounds[c]
-    return figure_text(value, bounds, form)
 
 
 def show_difference(figures, a, b):
@@ -84,7 +77,7 @@ def show_difference(figures, a, b):
         rows.append((name, *_difference_texts(figures, c)))
     mean = f"mean over {figures['mean_difference_over']} of {len(CLASS_NAMES)}"
     p = number_text(figures["mean_patients_p"], ".3g")
-    rows.append((mean, _cell(figures, "mean_difference", form="+.3f"), p))
+    rows.append((mean, figure_of(figures, "mean_difference", form="+.3f"), p))
     print(table_text(rows, ""))
     show_survivors(figures)
 
@@ -95,7 +88,7 @@ def _difference_texts(figures, c):
         positives, labelled = figures["positives"][c], figures["labelled"][c]
         _, missing = min((positives, "positives"), (labelled - positives, "negatives"))
         return [f"undefined: no {missing}"]
-    texts = [_cell(figures, "difference", c, "+.3f")]
+    texts = [figure_of(figures, "difference", c, "+.3f")]
     for kind in ("patients_p", "delong_p"):
         for p in (figures[key][c] for key in (kind, f"{kind}_holm")):
             texts.append(number_text(p, ".3g"))
@@ -148,7 +141,7 @@ def show_thresholds(figures):
     for c, name in enumerate(CLASS_NAMES):
         threshold = number_text(figures["threshold"][c], ".4f")
         # Rates of some hundred films: a third digit means nothing, and F1's interval has no room.
-        rates = [_cell(figures, rate, c, ".2f") for rate in RATES[:-1]]
+        rates = [figure_of(figures, rate, c, ".2f") for rate in RATES[:-1]]
         rows.append((name, threshold, *rates, number_text(figures[RATES[-1]][c], ".2f")))
     _say_table(rows)
 
@@ -158,7 +151,7 @@ def show_unions(unions):
     say("unions of findings, by the largest of their probabilities:")
     rows = [("", "AUROC", "average precision", "positive films")]
     for name, figures in unions.items():
-        cells = [_cell(figures, key) for key in ("auroc", "average_precision")]
+        cells = [figure_of(figures, key) for key in ("auroc", "average_precision")]
         rows.append((name, *cells, f"{figures['positives']:,} of {figures['labelled']:,}"))
     _say_table(rows)
 
@@ -169,8 +162,8 @@ def show_other_labels(figures):
     known = {k: v for k, v in figures["by_finding"].items() if not np.isnan(v["difference"])}
     rows = [("", "by the test list", "by the other", "difference")]
     for name, found in known.items():
-        cells = [_cell(found, key) for key in ("auroc", "auroc_by_others")]
-        rows.append((name, *cells, _cell(found, "difference", form="+.3f")))
+        cells = [figure_of(found, key) for key in ("auroc", "auroc_by_others")]
+        rows.append((name, *cells, figure_of(found, "difference", form="+.3f")))
     _say_table(rows)
     rows = [("positive films", "in both", "test list only", "other only", "labelled by both")]
     for name, found in known.items():
@@ -205,7 +198,7 @@ def show_subgroups(figures):
     rows = [("", "AUROC", "classes", "films")]
     for name, of_group in groups.items():
         counts = of_group["auroc_mean_over"], of_group["images"]
-        rows.append((name, _cell(of_group, "auroc_mean"), *(f"{count:,}" for count in counts)))
+        rows.append((name, figure_of(of_group, "auroc_mean"), *(f"{count:,}" for count in counts)))
     _say_table(rows)
     if "subgroup_gaps" not in figures:
         return
@@ -220,7 +213,7 @@ def show_gaps(gaps):
         (
             gap["kind"],
             gap["rate"].replace("_", " "),
-            _cell(gap, "gap"),
+            figure_of(gap, "gap"),
             gap["class"] or "",
             f"{gap['highest']} above {gap['lowest']}",
         )

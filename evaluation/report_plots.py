@@ -11,7 +11,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from evaluation.calibration import calibrate, equal_mass, reliability_curve, share_intervals
 from evaluation.thresholds import net_benefit
-from evaluation.written_figures import figure_text, number_text
+from evaluation.written_figures import figure_of, number_text
 from films.label_lists import CLASS_NAMES
 from metrics import PUBLISHED, known_rows
 
@@ -64,10 +64,7 @@ def draw_figures(metrics, labels, probs, patients):
                     _draw_known(draw, axes, metrics, c, labels[:, c], probs[:, c], patients)
                 else:
                     axes.axis("off")
-        return {
-            name: {form: figure_bytes(figure, form) for form in ("svg", "png")}
-            for name, figure in figures.items()
-        }
+        return files_of(figures)
 
 
 def draw_panels(metrics, labels, probs, patients):
@@ -95,7 +92,7 @@ def _draw_known(draw, axes, metrics, c, *columns):
     if len(columns[0]):
         draw(axes, metrics, c, *columns)
     else:
-        axes.set_title(f"{CLASS_NAMES[c]}\nno film has a label", fontsize=8, y=1.0)
+        _set_title(axes, c, "no film has a label")
         axes.axis("off")
 
 
@@ -119,7 +116,7 @@ def _draw_dots(axes, metrics, figure):
         shares = np.divide(positives, known, out=np.full(len(y), np.nan), where=known > 0)
         axes.plot(shares, y, "|", color=CHANCE, ms=10, label="prevalence, as by guessing")
     axes.set_yticks(y, CLASS_NAMES)
-    axes.invert_yaxis()
+    axes.set_ylim(len(y) - 0.4, -0.6)  # the last row too where its class has no figure
     axes.set_xlabel("AUROC" if figure == "auroc" else "average precision")
     axes.set_xlim(None if figure == "auroc" else 0, 1)
     axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1), frameon=False)
@@ -131,15 +128,12 @@ def has_published(metrics):
 
 
 def _draw_roc(axes, metrics, c, labels, probs, _patients):
-    name = CLASS_NAMES[c]
     axes.plot([0, 1], [0, 1], ":", color=CHANCE, linewidth=1)
     if 0 < labels.sum() < len(labels):
         false, true, _ = roc_curve(labels, probs)
         kept = _thinned(false + true)
         axes.plot(false[kept], true[kept], color=OURS)
-    bounds = metrics.get("auroc_95_percent")
-    figure = figure_text(metrics["auroc"][c], None if bounds is None else bounds[c])
-    axes.set_title(f"{name}\n{figure}", fontsize=8, y=1.0)
+    _set_title(axes, c, figure_of(metrics, "auroc", c))
     _square(axes, 1, "1 - specificity", "sensitivity")
 
 
@@ -153,9 +147,8 @@ def _draw_precision_recall(axes, metrics, c, labels, probs, _patients):
         kept = np.concatenate([found[:1], found[_thinned(recall[found])]])
         recall = np.concatenate([[0], recall[kept[1:]]])
         axes.plot(recall, precision[kept], color=OURS, drawstyle="steps-pre")
-    name = CLASS_NAMES[c]
-    average, share = metrics["average_precision"][c], labels.mean()
-    axes.set_title(f"{name}\nAP {number_text(average)}, prevalence {share:.3g}", fontsize=8, y=1.0)
+    average = number_text(metrics["average_precision"][c])
+    _set_title(axes, c, f"AP {average}, prevalence {labels.mean():.3g}")
     _square(axes, 1, "recall", "precision")
 
 
@@ -178,9 +171,8 @@ def _draw_reliability(axes, metrics, c, labels, probs, patients):
     axes.vlines(predicted, np.maximum(low, least), high, color=OURS, linewidth=1)
     observed = np.where(shown, observed, np.nan)
     axes.plot(predicted, observed, "o-", color=OURS, markersize=3, linewidth=1)
-    name = CLASS_NAMES[c]
     error = metrics["expected_calibration_error_equal_mass"][c]
-    axes.set_title(f"{name}\ncalibration error {number_text(error, '.4f')}", fontsize=8, y=1.0)
+    _set_title(axes, c, f"calibration error {number_text(error, '.4f')}")
 
 
 def _draw_net_benefit(axes, metrics, c, labels, probs, _patients):
@@ -195,8 +187,7 @@ def _draw_net_benefit(axes, metrics, c, labels, probs, _patients):
     axes.plot(thresholds, of_all, "--", color=THEIRS, linewidth=1)
     axes.plot(thresholds, of_probs, color=OURS)
     # In the title, not beside the axis: small numbers need that room.
-    title = f"{CLASS_NAMES[c]}\nnet benefit, prevalence {prevalence:.3g}"
-    axes.set_title(title, fontsize=8, y=1.0)
+    _set_title(axes, c, f"net benefit, prevalence {prevalence:.3g}")
     axes.set(xlabel="threshold probability", xscale="log")
     axes.set(xlim=(0.01, 0.5), ylim=(-0.3 * top, 1.05 * top))
     axes.set_xticks([0.01, 0.05, 0.1, 0.5], ["0.01", "0.05", "0.1", "0.5"])
@@ -212,12 +203,15 @@ _DRAW = {
 }
 
 
+def _set_title(axes, c, text):
+    # At a given height, and three ticks below, not six: all panels are drawn in 2/3 of the time.
+    axes.set_title(f"{CLASS_NAMES[c]}\n{text}", fontsize=8, y=1.0)
+
+
 def _square(axes, side, x, y):
     axes.set(xlim=(0, side), ylim=(0, side * 1.02), aspect="equal", xlabel=x, ylabel=y)
-    # Three ticks, not six, and a title at a given height: all panels are drawn in 2/3 of the time.
     ticks = [0, side / 2, side]
-    axes.set_xticks(ticks)
-    axes.set_yticks(ticks)
+    axes.set(xticks=ticks, yticks=ticks)
 
 
 def _log_square(axes, least, most, x, y):
@@ -236,6 +230,14 @@ def _thinned(place):
     if len(place) <= CURVE_POINTS:
         return np.arange(len(place))
     return np.unique(np.searchsorted(place, np.linspace(place[0], place[-1], CURVE_POINTS)))
+
+
+def files_of(figures):
+    """Return dict from name to dict from "svg" and "png" to the file's bytes."""
+    return {
+        name: {form: figure_bytes(figure, form) for form in ("svg", "png")}
+        for name, figure in figures.items()
+    }
 
 
 def figure_bytes(figure, form="svg"):

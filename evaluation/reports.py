@@ -51,7 +51,6 @@ def write_report(folder, figures, listed, probs, examples, why_none=None):
         for form, content in forms.items():
             with write_whole(os.path.join(folder, "figures", f"{name}.{form}")) as file:
                 file.write(content)
-    panels = report_plots.draw_panels(figures, labels, probs, patients)
     metrics = for_json(figures)
     page = _template("report_page.html.jinja").render(
         **_shared(metrics),
@@ -62,15 +61,11 @@ def write_report(folder, figures, listed, probs, examples, why_none=None):
         published=published_columns() if report_plots.has_published(metrics) else None,
         kinds=report_plots.CURVES,
         example_kinds=EXAMPLE_KINDS,
-        panels={kind: list(map(_address, files)) for kind, files in panels.items()},
-        group_panels={
-            kind: {rate: _address(panel) for rate, panel in of_kind.items()}
-            for kind, of_kind in group_panels.items()
-        },
+        panels=report_plots.draw_panels(figures, labels, probs, patients),
+        group_panels=group_panels,
         without_panels=[kind for kind in metrics.get("subgroups", {}) if kind not in group_panels],
-        missed=_address(drawings[MISSED]["svg"]) if MISSED in drawings else None,
-        missed_key=MISSED,
-        dots={name: _address(drawings[name]["svg"]) for name in ("auroc", "average_precision")},
+        missed=MISSED,
+        drawings=drawings,
         examples=[_example(names, labels, probs, example) for example in examples],
         some_unknown=any(count < metrics["images"] for count in metrics["labelled"].values()),
         why_none=why_none,
@@ -111,8 +106,8 @@ def _template(name):
         keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined,
     )
-    filters = {"mean": _mean_defined, "plain": _plain, "code": _code, "films": _films}
-    environment.filters |= filters
+    environment.filters |= {"mean": _mean_defined, "plain": _plain, "code": _code}
+    environment.filters |= {"films": _films, "address": _address}
     return environment.get_template(name)
 
 
@@ -208,7 +203,8 @@ def _address(content, kind="image/svg+xml"):
 
 def _films(count):
     """Return films and patients as text."""
-    return f"{count['films']:,} films of {count['patients']:,} patients"
+    parts = ((count[f"{name}s"], name) for name in ("film", "patient"))
+    return " of ".join(f"{n:,} {name}{'' if n == 1 else 's'}" for n, name in parts)
 
 
 def _plain(text):

@@ -5,7 +5,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from evaluation.report_plots import CHANCE, OURS, STYLE, THEIRS, figure_bytes
+from evaluation.report_plots import CHANCE, OURS, STYLE, THEIRS, figure_bytes, files_of
 from evaluation.thresholds import GROUP_RATES, LEAST_POSITIVES, MISSED, UNKNOWN
 from films.label_lists import CLASS_NAMES
 from public_data.nih_tables import SEX_AND_AGE
@@ -31,10 +31,7 @@ def draw_group_figures(metrics):
             for axes, rate in zip(panels, GROUP_RATES, strict=True):
                 _draw_rate(axes, metrics, kind, rate)
             figures[f"subgroups_{kind.replace(' ', '_')}"] = figure
-        return {
-            name: {form: figure_bytes(figure, form) for form in ("svg", "png")}
-            for name, figure in figures.items()
-        }
+        return files_of(figures)
 
 
 def draw_group_panels(metrics):

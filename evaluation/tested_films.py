@@ -50,11 +50,11 @@ class LeftOut:
     """
 
     def __init__(self, listed, seen, leaves_out_seen):
-        self.flow, self.failed = {"listed": count_films(listed)}, {}
+        self.flow, self.failed = {"listed": count_films(listed.patients)}, {}
         self._seen, self.seen_films = seen, {name for each in seen for name in each.films}
         if seen:
             self.flow["seen"] = {
-                **count_films(select(listed, self.seen_films.__contains__)),
+                **count_films(select(listed, self.seen_films.__contains__).patients),
                 "lists": {each.path: len(each.films) for each in seen},
                 "left_out": leaves_out_seen,
             }
@@ -76,7 +76,7 @@ class LeftOut:
         if len(self.failed) == len(listed.names):
             raise UserError(f"no film of the list can be read: {next(iter(self.failed.values()))}")
         if self.failed:
-            self.flow["failed"] = count_films(select(listed, self.failed.__contains__))
+            self.flow["failed"] = count_films(select(listed, self.failed.__contains__).patients)
         return select(listed, lambda name: name not in self.failed)
 
     def lines(self):
@@ -119,9 +119,13 @@ def choose_tested(test_list, folders, weights=(), leaves_out_seen=False):
     return listed, left_out
 
 
-def count_films(listed):
-    """Return how many films a `LabelList` has, and of how many patients: dict."""
-    return {"films": len(listed.names), "patients": len(set(listed.patients))}
+def count_films(patients):
+    """Return how many films there are, and of how many patients: dict.
+
+    Args:
+        patients: `[N]`, the patient of each film.
+    """
+    return {"films": len(patients), "patients": len(set(patients))}
 
 
 def select(listed, is_kept):

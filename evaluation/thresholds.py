@@ -11,7 +11,7 @@ from evaluation.intervals import (
 )
 from evaluation.predictions_csv import read_predictions
 from films.label_lists import films_shared, read_labels
-from metrics import known_rows
+from metrics import known_columns
 from runtime.files import UserError
 
 RATES = ("sensitivity", "specificity", "precision", "f1")
@@ -35,25 +35,20 @@ def choose_thresholds(labels, probs, rule="youden"):
         float64 `[C]`: a film is called positive from its class's threshold on; NaN for a class
         without both kinds of label.
     """
-    from sklearn.metrics import precision_recall_curve, roc_curve  # here: a second to load
+    from sklearn.metrics import roc_curve  # here: a second to load
 
     thresholds = np.full(np.shape(labels)[1], np.nan)
-    columns = zip(np.asarray(labels).T, np.asarray(probs, np.float64).T, strict=True)
-    for c, column in enumerate(columns):
-        known, scores = known_rows(*column)
+    for c, (known, scores) in enumerate(known_columns(labels, np.asarray(probs, np.float64))):
         positive = known.astype(bool)
         if positive.all() or not positive.any():
             continue
-        if rule == "youden":
-            false, true, candidates = roc_curve(positive, scores, drop_intermediate=False)
-            # The first candidate is infinity, which calls nothing positive.
-            thresholds[c] = candidates[1:][np.argmax((true - false)[1:])]
-        else:
-            precision, recall, candidates = precision_recall_curve(positive, scores)
-            total = precision + recall
-            f1 = 2 * precision * recall / np.where(total > 0, total, 1)
-            highest_first = f1[:-1][::-1]  # the last point has no threshold
-            thresholds[c] = candidates[::-1][np.argmax(highest_first)]
+        false, true, candidates = roc_curve(positive, scores, drop_intermediate=False)
+        worth = true - false
+        if rule == "f1":
+            found, alarms = np.rint(true * positive.sum()), np.rint(false * (~positive).sum())
+            worth = 2 * found / (found + alarms + positive.sum())
+        # The first candidate is infinity, which calls nothing positive.
+        thresholds[c] = candidates[1:][np.argmax(worth[1:])]
     return thresholds
 
 
@@ -95,7 +90,9 @@ def rates(labels, probs, thresholds):
         dict from each of `RATES` to float64 `[C]`; NaN where a rate's denominator is 0 or the
         threshold is NaN.
     """
-    return rates_of(outcomes(labels, call(probs, thresholds)).sum(axis=0))
+    parts = rate_parts(outcomes(labels, call(probs, thresholds)).sum(axis=0))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {rate: part / whole for rate, (part, whole) in parts.items()}
 
 
 def rate_intervals(labels, probs, patients, thresholds):
@@ -126,7 +123,7 @@ def call(probs, thresholds):
 
 
 def outcomes(labels, called):
-    """Say of each film what `rates_of` counts.
+    """Say of each film what `rate_parts` takes.
 
     Returns:
         float32 `[N, 4, C]`, each 0 or 1: called and positive; called; positive; 1. Where a label is
@@ -158,31 +155,25 @@ def patient_sums(of_films, index, patients):
 
 
 def rate_estimates(sums):
-    """Return `Estimate`s by sensitivity, specificity and precision, from `patient_sums`."""
-    right, called, positive, films = np.moveaxis(sums, 1, 0)
-    negative = films - positive
-    return {
-        "sensitivity": ratio_estimate(right, positive),
-        "specificity": ratio_estimate(negative - (called - right), negative),
-        "precision": ratio_estimate(right, called),
-    }
+    """Return `Estimate`s by each of `GROUP_RATES`, from `patient_sums`."""
+    parts = rate_parts(sums)
+    return {rate: ratio_estimate(*parts[rate]) for rate in GROUP_RATES}
 
 
-def rates_of(counts):
-    """Return rates from counts `[..., 4, C]` of `outcomes`.
+def rate_parts(counts):
+    """Return what each rate is a share of: from counts `[..., 4, C]` of `outcomes`.
 
     Returns:
-        dict from each of `RATES` to float64 `[..., C]`.
+        dict from each of `RATES` to numerator and denominator, float64 `[..., C]` each.
     """
     right, called, positive, films = np.moveaxis(np.asarray(counts, np.float64), -2, 0)
     negative = films - positive
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return {
-            "sensitivity": right / positive,
-            "specificity": (negative - (called - right)) / negative,
-            "precision": right / called,
-            "f1": 2 * right / (called + positive),
-        }
+    return {
+        "sensitivity": (right, positive),
+        "specificity": (negative - (called - right), negative),
+        "precision": (right, called),
+        "f1": (2 * right, called + positive),
+    }
 
 
 def net_benefit(labels, probs, thresholds):

@@ -64,13 +64,20 @@ def figure_text(value, interval=None, form=".3f"):
     return f"{text} ({low} to {high})"
 
 
+def figure_of(figures, key, c=None, form=".3f"):
+    """Return a figure, of class c if it has one for each, and its interval if it has any."""
+    value, bounds = figures[key], figures.get(f"{key}_95_percent")
+    if c is not None:
+        value, bounds = value[c], None if bounds is None else bounds[c]
+    return figure_text(value, bounds, form)
+
+
 def missed_text(figures):
     """Return the share that is called healthy though ill, or why there is none, as text."""
     if figures["ill"] < LEAST_POSITIVES:
         films = "film" if figures["ill"] == 1 else "films"
         return f"{figures['ill']} {films} with a finding: fewer than {LEAST_POSITIVES}"
-    share = figure_text(figures[MISSED], figures.get(f"{MISSED}_95_percent"))
-    return f"{share} of {figures['ill']} films"
+    return f"{figure_of(figures, MISSED)} of {figures['ill']} films"
 
 
 def few_patients(counts):

@@ -53,6 +53,30 @@ class TenCropMaps(nn.Layer):
         return probs.mean(axis=1), maps  # [N, 10, C] -> [N, C]
 
 
+class CropNetwork(nn.Layer):
+    """A network that also says where it looks, of crops that are already cut.
+
+    Args:
+        network: a `CheXNet`, or a `CPUPredictor` of one.
+    """
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, crops):
+        """Return probabilities and class activation maps.
+
+        Args:
+            crops: as the network takes them, `[N, 1 or 3, size, size]`.
+
+        Returns:
+            float32 `[N, C]` and `[N, C, h, w]`.
+        """
+        features = self.network.features(crops)
+        return self.network.classify(features), self.network.class_maps(features)
+
+
 class KeepingTenCrop(TenCrop):
     """`TenCrop` that keeps the crops' maps, so that pictures of the films need no second look.
 
@@ -65,31 +89,15 @@ class KeepingTenCrop(TenCrop):
     """
 
     def __init__(self, network, size=224):
-        super().__init__(network, size)
+        super().__init__(CropNetwork(network), size)
         self.kept, self.sizes = [], []
-        self._maps = []
-        self.network = _Noting(network, self._maps)
 
     def forward(self, films):
         """Return what `TenCrop` returns."""
-        probs = super().forward(films)
-        self.kept += list(np.stack(self._maps, axis=1))  # ten of [N, C, h, w] -> [N, 10, C, h, w]
+        probs, maps = zip(*(self.network(crop) for crop in self.crops(films)), strict=True)
+        self.kept += list(paddle.stack(maps, axis=1).numpy())  # ten of [N, C, h, w], by film
         self.sizes += [tuple(films.shape[2:])] * len(films)
-        self._maps.clear()
-        return probs
-
-
-class _Noting(nn.Layer):
-    """A network whose class maps are noted in a list each time it is asked for probabilities."""
-
-    def __init__(self, network, maps):
-        super().__init__()
-        self.network, self.maps = network, maps
-
-    def forward(self, images):
-        features = self.network.features(images)
-        self.maps.append(self.network.class_maps(features).numpy())
-        return self.network.classify(features)
+        return paddle.stack(probs, axis=1).mean(axis=1)
 
 
 def look(layer, films):

@@ -147,10 +147,5 @@ def _set_onednn(config, precision):
 
 
 def has_bfloat16():
-    """Tell whether this processor computes in bfloat16 (AVX512-BF16 or AMX)."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            flags = next((line.split() for line in file if line.startswith("flags")), [])
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+    """Tell whether this processor computes in bfloat16 (AVX512-BF16, which those with AMX have)."""
+    return paddle.base.core.supports_bfloat16_fast_performance()

@@ -7,6 +7,7 @@ import pytest
 from helpers.evaluations import NAMES, run
 
 from evaluation.calibration import brier_score, calibrate
+from evaluation.eval_folder import why_of_others
 from evaluation.operating_points import (
     Meaning,
     meaning,
@@ -14,7 +15,6 @@ from evaluation.operating_points import (
     none_above,
     read_reference,
     reference_values,
-    why_other,
 )
 from evaluation.predictions_csv import read_predictions, write_predictions
 from evaluation.thresholds import choose_thresholds
@@ -87,9 +87,11 @@ def test_what_eval_writes(validated, method, monkeypatch, capsys):
     run(monkeypatch, *words, "--calibration", method)
     values = read_reference(folder / "out" / "operating_points.json")
     assert (values["films"], values["patients"], values["method"]) == (60, 60, method)
-    assert why_other(values, "ab", 224, 256) is None
-    assert why_other(values, "cd", 224, 256) == "they are of other weights"
-    assert why_other(values, "ab", 112, 256) == "they are of --crop-size 224"
+    ours = {"weights": "ab", "crop_size": 224, "resize": 256}
+    assert why_of_others(values, ours) is None
+    assert why_of_others(values, ours | {"weights": "cd"}) == "they are of other weights"
+    other = why_of_others(values, ours | {"crop_size": 112})
+    assert other == "they are of --crop-size 224, not --crop-size 112"
     rows = (folder / "labels" / "val_list.txt").read_text().splitlines()
     validation = np.array([row.split()[1:] for row in rows], float)
     names = [row.split()[0] for row in rows]

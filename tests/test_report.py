@@ -17,7 +17,7 @@ from PIL import Image
 from evaluation.eval_folder import describe_data
 from evaluation.figures import measure, participant_flow
 from evaluation.heat_maps import Example, choose_examples, rank
-from evaluation.report_plots import _draw_precision_recall, _draw_roc
+from evaluation.report_plots import _draw_dots, _draw_precision_recall, _draw_roc
 from evaluation.reports import write_report
 from films.label_lists import CLASS_NAMES, LabelList, read_label_list
 from metrics import average_precision
@@ -52,6 +52,13 @@ def test_a_drawn_roc_curve_keeps_its_steep_beginning():
     _draw_roc(axes, {"auroc": np.ones(14)}, CLASS_NAMES.index("Mass"), labels, probs, None)
     false, true = axes.lines[-1].get_data()
     assert np.interp(1e-4, false, true) > 0.99 and len(false) <= 201
+
+
+def test_a_class_without_an_auroc_has_its_row_too():
+    axes = Figure().subplots()
+    _draw_dots(axes, {"auroc": np.append(np.full(13, 0.7), np.nan)}, "auroc")
+    bottom, top = axes.get_ylim()
+    assert top <= -0.5 and bottom >= 13.5  # rows 0 to 13, half a row of room on either side
 
 
 @pytest.fixture(scope="module")

@@ -7,37 +7,22 @@ import math
 import os
 import shutil
 import subprocess
-from typing import NamedTuple
 
 import numpy as np
 
+from evaluation.eval_folder import why_of_others
 from evaluation.heat_maps import too_coarse
 from evaluation.intervals import FEW_PATIENTS
-from evaluation.operating_points import read_reference, read_thresholds, why_other
+from evaluation.operating_points import read_figures, read_reference, read_thresholds
 from films import plausibility
 from films.label_lists import CLASS_NAMES
 from inference.activation_maps import colours_of
-from runtime.files import UserError, sha256, what_is_wrong, write_json, write_whole
+from runtime.files import UserError, sha256, write_json, write_whole
 from web.npm_packages import INSTALL_NODE, PACKAGES, fetch_packages
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PAGE = os.path.join(HERE, "page")
 UNLISTED = ("service_worker.js", "files.js")  # what a service worker does not keep itself
-
-
-class Known(NamedTuple):
-    """What a page says of its network beside the probabilities; None where nothing is known.
-
-    Attributes:
-        thresholds: dict from class to threshold, None for a class without one.
-        reference: what operating_points.json holds.
-        evaluation: dict with the mean AUROC, its interval, [] for none, and how many films and
-            patients.
-    """
-
-    thresholds: dict | None
-    reference: dict | None
-    evaluation: dict | None
 
 
 def read_known(thresholds, reference, metrics, weights, crop_size, resize):
@@ -48,62 +33,46 @@ def read_known(thresholds, reference, metrics, weights, crop_size, resize):
         weights: SHA-256 of the weights that are exported.
         crop_size, resize: pixels.
 
+    Returns:
+        dict for the page's settings, None where a file is not given: "thresholds", by class, None
+        for a class without one; "reference", of operating_points.json; "evaluation", the mean
+        AUROC, its interval, [] for none, and how many films and patients.
+
     Raises:
         UserError: a file is broken, or of another network: nobody could tell it from the page.
     """
+    ours = {"weights": weights, "crop_size": crop_size, "resize": resize}
     for path in filter(None, (thresholds, metrics, reference)):
-        content = _read(path)
-        other = why_other(content, weights, crop_size, resize)
+        content = read_figures(path)
+        other = why_of_others(content, ours)
         if not isinstance(content.get("weights"), dict):
             other = "it does not say whose they are"
         if other:
             raise UserError(f"{path}: want figures of these weights, but {other}; make it anew")
-    known = Known(None, None, _evaluation(metrics) if metrics else None)
-    if thresholds:
-        found = read_thresholds(thresholds)
-        known = known._replace(
-            thresholds={name: None if np.isnan(t) else t for name, t in found.items()}
-        )
-    if reference:
+    found = read_thresholds(thresholds)[0] if thresholds else None
+    values = read_reference(reference) if reference else None
+    what = "a metrics.json of eval.py --weights"
+    return {
+        "thresholds": found and {name: None if np.isnan(t) else t for name, t in found.items()},
         # Not all of it: its paths are of the machine that it was made on.
-        values = read_reference(reference)
-        known = known._replace(
-            reference={key: values[key] for key in ("films", "patients", "by_class")}
-        )
-    return known
+        "reference": values and {key: values[key] for key in ("films", "patients", "by_class")},
+        "evaluation": read_figures(metrics, _evaluation, what) if metrics else None,
+    }
 
 
-def _read(path):
-    try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
-        content.get("weights")
-        return content
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise UserError(
-            f"{path}: not a JSON file of eval.py ({what_is_wrong(error)}); make one"
-        ) from None
-
-
-def _evaluation(path):
+def _evaluation(metrics):
     """Return what the page says of how good the network is."""
-    metrics = _read(path)
-    try:
-        return {
-            "mean": _finite(metrics["auroc_mean"]),
-            "interval": [
-                _finite(bound)
-                for bound in metrics.get("auroc_mean_95_percent") or ()
-                if bound is not None  # too few patients for an interval
-            ],
-            "classes": int(metrics["auroc_mean_over"]),
-            "films": int(metrics["images"]),
-            "patients": int(metrics["patients"]),
-        }
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{path}: not a metrics.json of eval.py --weights ({what_is_wrong(error)}); make one"
-        ) from None
+    return {
+        "mean": _finite(metrics["auroc_mean"]),
+        "interval": [
+            _finite(bound)
+            for bound in metrics.get("auroc_mean_95_percent") or ()
+            if bound is not None  # too few patients for an interval
+        ],
+        "classes": int(metrics["auroc_mean_over"]),
+        "films": int(metrics["images"]),
+        "patients": int(metrics["patients"]),
+    }
 
 
 def _finite(value):
@@ -160,7 +129,7 @@ def write_site(folder, onnx_file, network, crop_size, resize, known):
         onnx_file: whose crops are uint8 `[N, 1, size, size]`; it is moved.
         network: dict with the name of its "weights" and their "sha256".
         crop_size, resize: pixels.
-        known: a `Known`.
+        known: what `read_known` returned.
 
     Raises:
         UserError: npm or a package of it cannot be had.
@@ -168,15 +137,19 @@ def write_site(folder, onnx_file, network, crop_size, resize, known):
     shutil.copytree(PAGE, folder)
     packages = os.path.join(folder, "packages")
     fetch_packages(packages)
-    large = {
-        "model": (onnx_file, "network.onnx"),
-        "runtime": _in(packages, "onnxruntime-web/dist/ort-wasm-simd-threaded.wasm"),
-        "jpeg": _in(packages, "jsquash-jpeg/codec/dec/mozjpeg_dec.wasm"),
+    programs = {
+        "runtime": "onnxruntime-web/dist/ort-wasm-simd-threaded.wasm",
+        "jpeg": "jsquash-jpeg/codec/dec/mozjpeg_dec.wasm",
+        "charls": "cornerstonejs-codec-charls/dist/charlswasm_decode.wasm",
+        "openjpeg": "cornerstonejs-codec-openjpeg/dist/openjpegwasm_decode.wasm",
     }
-    codecs = {  # loaded with the first film that needs them
-        "charls": _in(packages, "cornerstonejs-codec-charls/dist/charlswasm_decode.wasm"),
-        "openjpeg": _in(packages, "cornerstonejs-codec-openjpeg/dist/openjpegwasm_decode.wasm"),
+    files = {
+        key: _named_by_content(folder, os.path.join(packages, path), os.path.basename(path))
+        for key, path in programs.items()
     }
+    files["model"] = _named_by_content(folder, onnx_file, "network.onnx")
+    # Loaded with the first film that needs them.
+    codecs = {key: files.pop(key) for key in ("charls", "openjpeg")}
     halves = np.array(plausibility.WEIGHTS)
     settings = {
         "classes": CLASS_NAMES,
@@ -184,12 +157,10 @@ def write_site(folder, onnx_file, network, crop_size, resize, known):
         "resize": resize,
         "has_maps": too_coarse(crop_size) is None,
         "network": network,
-        "files": {key: _named_by_content(folder, *place) for key, place in large.items()},
-        "codecs": {key: _named_by_content(folder, *place) for key, place in codecs.items()},
-        "thresholds": known.thresholds,
-        "reference": known.reference,
+        "files": files,
+        "codecs": codecs,
+        **known,
         "few": FEW_PATIENTS,
-        "evaluation": known.evaluation,
         "film_check": {
             "side": plausibility.SIDE,
             "weights": np.hstack([halves, halves[:, ::-1]]).ravel().tolist(),
@@ -222,10 +193,6 @@ def write_files_js(folder):
             "// What the service worker keeps; written by export.py.\n"
             f'self.VERSION = "{version[:12]}";\nself.FILES = {json.dumps(files, indent=2)};\n'
         )
-
-
-def _in(packages, path):
-    return os.path.join(packages, path), os.path.basename(path)
 
 
 def _named_by_content(folder, source, name):
