@@ -180,11 +180,6 @@ def bfloat16():
     )
 
 
-def device_table():
-    """What benchmarks/device.py prints."""
-    return subprocess.check_output([sys.executable, ROOT / "benchmarks" / "device.py"], text=True)
-
-
 def main():
     parser = command_line.ArgumentParser(__doc__)
     parser.add_argument("--rounds", type=command_line.positive_int, default=2)
@@ -221,7 +216,8 @@ def main():
         "All written from descriptions, in benchmarks/baselines.py."
     )
     sections = [header, side_by_side(times, args.rounds), crops_at_a_time(times), growth(cached)]
-    sections += [bfloat16(), device_table().strip()]
+    device = [sys.executable, ROOT / "benchmarks" / "device.py"]
+    sections += [bfloat16(), subprocess.check_output(device, text=True).strip()]
     write_section("\n\n".join(sections))
 
 

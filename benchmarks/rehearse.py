@@ -32,7 +32,7 @@ from results_file import add_output_argument, machine, table, write_section
 from runtime import command_line  # before Paddle
 from runtime.files import UserError
 
-SOURCES = 32  # films that share all the names: ext4 allows 65,000 names a file
+SOURCES = 32  # films that share all the names
 TABLE = "Data_Entry_2017_v2020.csv"
 HEADS = ["what", "time", "processor time", "all processes", "of it anonymous", "largest process"]
 LOOK = 0.5  # seconds between two looks at the memory: five times a second took 7 % of a core
@@ -105,7 +105,8 @@ def lay_out(args, folder):
         (data / "labels" / TABLE).write_bytes(
             gzip.decompress((labels / f"{TABLE}.gz").read_bytes())
         )
-    link_names(films, data / "images", names)
+    for n, name in enumerate(names):
+        os.symlink(films[n % len(films)].resolve(), data / "images" / name)
     for part in ("val", "test"):
         names_of_part, flags = lists[part]
         made_up = np.random.default_rng(0).random(flags.shape) * 0.9 + 0.1 * flags
@@ -116,18 +117,6 @@ def lay_out(args, folder):
         width, height = film.size
     about = f"{len(films)} films of {width} x {height} pixels"
     return f"{sum(len(part) for part, _ in lists.values()):,} names of {about}."
-
-
-def link_names(films, folder, names):
-    """Give films so many names in a folder: hard links, and copies where there can be no more."""
-    latest = list(films)
-    for n, name in enumerate(names):
-        target = folder / name
-        try:
-            os.link(latest[n % len(films)], target)
-        except OSError:  # another disk, a disk without hard links, or too many of them
-            shutil.copyfile(latest[n % len(films)], target)
-            latest[n % len(films)] = target
 
 
 def stages(args, folder):
