@@ -132,7 +132,7 @@ def truths(population, weights):
         "average precision": each(average_precision_score, population["probs"]),
         "difference of AUROCs": a - b,
         **dict(zip(RATES, rates_of(sums), strict=True)),
-        "called healthy though ill": missed_of(sums),
+        "called healthy though ill": 1 - sums[0, -1:] / sums[1, -1:],
     }
     for place, kind in enumerate(GAPS):
         high, low = (
@@ -161,19 +161,13 @@ PARTS = ((0, 1), (2, 3), (0, 4), (0, 5))  # RATES; F1 is of the share of what is
 
 
 def rates_of(sums):
-    """Return RATES `[..., C]` from counts `[..., 6, C + 1]`."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        rates = [sums[..., part, :-1] / sums[..., whole, :-1] for part, whole in PARTS]
+    """Return RATES, each `[C]`, from counts `[6, C + 1]`."""
+    rates = [sums[part, :-1] / sums[whole, :-1] for part, whole in PARTS]
     return [*rates[:3], as_f1(rates[3])]
 
 
 def as_f1(share):
     return 2 * share / (1 + share)
-
-
-def missed_of(sums):
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return 1 - sums[..., 0, -1:] / sums[..., 1, -1:]
 
 
 def rows_of(patients, bounds, truth):

@@ -30,18 +30,18 @@ class Films:
         return len(FILMS)
 
 
-def evaluation(precision, films=None, batch_size=8):
+def evaluation(precision):
     """eval.py's way: loader, worker processes, `paddle.Model.evaluate`, predictor."""
     from inference.engine import choose_engine
     from model import CheXNet
     from runtime.devices import set_device
 
     script = importlib.import_module("eval")
-    args = argparse.Namespace(crop_size=224, crops=10, batch_size=batch_size, num_workers=2)
+    args = argparse.Namespace(crop_size=224, crops=10, batch_size=8, num_workers=2)
     set_device("auto")
     layer, *_ = choose_engine(CheXNet(), 224, precision)
     yield
-    script.predict(layer, Films() if films is None else films, args)
+    script.predict(layer, Films(), args)
 
 
 def forward(precision, crops):

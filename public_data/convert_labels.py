@@ -24,7 +24,7 @@ def write_label_csv(data_set, table, output, metadata, unmentioned, all_views, f
     """Write the label list of another data set's published table.
 
     Args:
-        data_set: of `findings.DATA_SETS`.
+        data_set: of `finding_names.DATA_SETS`.
         table: path of its table.
         output: path to write.
         metadata: path of the second table, which `METADATA_COLUMNS` has; None for the others.
