@@ -6,7 +6,6 @@ prints the tables and writes them to benchmarks/RESULTS.md. Every time of the fi
 best of several rounds, in which baseline and ours take turns, each in a process of its own.
 """
 
-import csv
 import functools
 import importlib.metadata
 import os
@@ -113,10 +112,10 @@ def run_eval(weights, data, folder, *words):
     start = time.perf_counter()
     _, memory = run([sys.executable, ROOT / "eval.py", "--batch-size", 8, *words])
     took = time.perf_counter() - start
-    with open(os.path.join(folder, "predictions.csv"), newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))[1:]
+    predictions = os.path.join(folder, "predictions.csv")
+    probs = np.loadtxt(predictions, delimiter=",", skiprows=1, usecols=range(1, 15))
     mean = read_json(os.path.join(folder, "metrics.json"))["auroc_mean"]
-    return took, memory, np.array([row[1:] for row in rows], np.float64), mean
+    return took, memory, probs, mean
 
 
 def side_by_side(times, rounds):
