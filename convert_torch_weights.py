@@ -145,13 +145,12 @@ def read_checkpoint(path, crops, head=None):
     if path.endswith(".pdparams"):
         raise UserError(f"{path}: this is a Paddle file already; give it to --weights as it is")
     if path.endswith(".safetensors") and importlib.util.find_spec("torch") is None:
-        arrays = {name: _widen(array) for name, array in read_safetensors(path).items()}
+        arrays = {
+            name: array.astype(np.float32) if array.dtype.kind == "f" else array
+            for name, array in read_safetensors(path).items()
+        }
         return Checkpoint(arrays, {name: digest(a) for name, a in arrays.items()}, None)
     return read_torch(path, crops, head)
-
-
-def _widen(array):
-    return array.astype(np.float32) if array.dtype.kind == "f" else array
 
 
 def prove_tensors(path, checkpoint, state, backbone_only, transposed=False):

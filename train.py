@@ -246,10 +246,8 @@ def load_data(args):
     """Return the training films and the loaders of training and validation batches."""
     args.train_list = args.train_list or command_line.label_list(args.data_dir, args.split, "train")
     args.val_list = args.val_list or command_line.label_list(args.data_dir, args.split, "val")
-    options = {
-        "resize": args.resize,
-        "reading": Reading(*command_line.reading_options(args)),
-    }
+    reading = Reading(*command_line.reading_options(args))
+    options = {"resize": args.resize, "reading": reading}
     crop = RandomCropFlip(args.crop_size)
     train_set = ChestXray14(args.data_dir, args.train_list, crop, seed=args.seed, **options)
     val_set = ChestXray14(args.data_dir, args.val_list, CenterCrop(args.crop_size), **options)
@@ -261,14 +259,9 @@ def load_data(args):
             f"{shared[0]} first: its figures will promise too much",
             file=sys.stderr,
         )
+    place = paddle.distributed.get_rank(), paddle.distributed.get_world_size()
     samplers = (
-        EpochSampler(
-            train_set,
-            args.batch_size,
-            args.seed,
-            paddle.distributed.get_rank(),
-            paddle.distributed.get_world_size(),
-        ),
+        EpochSampler(train_set, args.batch_size, args.seed, *place),
         paddle.io.DistributedBatchSampler(val_set, args.batch_size),
     )
     loaders = [

@@ -6,10 +6,8 @@ prints the tables and writes them to benchmarks/RESULTS.md. Every time of the fi
 best of several rounds, in which baseline and ours take turns, each in a process of its own.
 """
 
-import csv
 import functools
 import importlib.metadata
-import json
 import os
 import pathlib
 import subprocess
@@ -24,10 +22,10 @@ import baselines
 import numpy as np
 import ours
 from ours import FILMS, SHARED
-from results_file import machine, write_section
+from results_file import machine, run, table, write_section
 
 from runtime import command_line  # before Paddle
-from runtime.files import UserError
+from runtime.files import UserError, read_json
 
 CROPS_AT_A_TIME = (1, 2, 5, 10)
 LOADER_SAMPLES = (12_800, 25_600, 51_200)
@@ -52,6 +50,9 @@ TASKS = {
     "train samples": ours.train_samples,
     "sorted auroc": ours.sorted_auroc,
     "auroc": ours.auroc,
+    "torch training step": baselines.torch_training_step,
+    "paddle training step": lambda: ours.training_step("off"),
+    "training step": lambda: ours.training_step(""),
 }
 for _precision in ("fp32", "bf16"):
     for _crops in CROPS_AT_A_TIME:
@@ -81,6 +82,11 @@ ROWS = [
         "AUROC over an epoch of 614 steps, against sorting",
         *("sorted auroc", 1, "auroc", 1, "s"),
     ),
+    ("a training step of 16 films, against (a)", "torch training step", 1, "training step", 1, "s"),
+    (
+        "a training step of 16 films, against Paddle's own kernels",
+        *("paddle training step", 1, "training step", 1, "s"),
+    ),
 ]
 
 
@@ -96,63 +102,52 @@ def seconds(steps):
 
 def measure(task):
     """Time a task in a process of its own: seconds, and the peak memory of that process in MiB."""
-    command = [sys.executable, __file__, "--task", task]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    last = child.stdout.read().splitlines()[-1]
-    _, status, usage = os.wait4(child.pid, 0)
-    if status:
-        sys.exit(f"{task} failed")
-    return float(last), usage.ru_maxrss // 1024
+    line, memory = run([sys.executable, __file__, "--task", task])
+    return float(line), memory
 
 
 def run_eval(weights, data, folder, *words):
     """Run eval.py for real: seconds, its peak memory in MiB, and its predictions."""
     words = ["--data-dir", data, "--weights", weights, "--output-dir", folder, *words]
-    command = [sys.executable, ROOT / "eval.py", "--batch-size", 8, *words]
     start = time.perf_counter()
-    child = subprocess.Popen(
-        list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
-    errors = child.stderr.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    if status:
-        sys.exit(errors.decode())
-    with open(os.path.join(folder, "predictions.csv"), newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))[1:]
-    with open(os.path.join(folder, "metrics.json"), encoding="utf-8") as file:
-        mean = json.load(file)["auroc_mean"]
-    probs = np.array([row[1:] for row in rows], np.float64)
-    return time.perf_counter() - start, usage.ru_maxrss // 1024, probs, mean
+    _, memory = run([sys.executable, ROOT / "eval.py", "--batch-size", 8, *words])
+    took = time.perf_counter() - start
+    predictions = os.path.join(folder, "predictions.csv")
+    probs = np.loadtxt(predictions, delimiter=",", skiprows=1, usecols=range(1, 15))
+    mean = read_json(os.path.join(folder, "metrics.json"))["auroc_mean"]
+    return took, memory, probs, mean
 
 
 def side_by_side(times, rounds):
     """The table of what, baseline, ours and ratio."""
-    lines = ["| what | baseline | ours | ratio |", "|---|---|---|---|"]
+    rows = []
     for what, theirs, their_films, own, own_films, unit in ROWS:
         baseline, mine = times[theirs] / their_films, times[own] / own_films
-        figures = f"{baseline:.4g} {unit} | {mine:.4g} {unit} | {baseline / mine:.3g}"
-        lines.append(f"| {what} | {figures} |")
-    return f"Best of {rounds} rounds.\n\n" + "\n".join(lines)
+        figures = f"{baseline:.4g} {unit}", f"{mine:.4g} {unit}", f"{baseline / mine:.3g}"
+        rows.append([what, *figures])
+    return f"Best of {rounds} rounds.\n\n" + table(["what", "baseline", "ours", "ratio"], rows)
 
 
 def crops_at_a_time(times):
     """The table behind CPUPredictor.chunk."""
-    lines = ["| crops at a time | fp32 | bf16 |", "|---|---|---|"]
-    for crops in CROPS_AT_A_TIME:
-        fp32, bf16 = times[f"forward fp32 {crops}"], times[f"forward bf16 {crops}"]
-        lines.append(f"| {crops} | {fp32:.3f} s | {bf16:.3f} s |")
-    return "Ten crops forward through the predictor.\n\n" + "\n".join(lines)
+    rows = [
+        [str(crops), *(f"{times[f'forward {kind} {crops}']:.3f} s" for kind in ("fp32", "bf16"))]
+        for crops in CROPS_AT_A_TIME
+    ]
+    heads = ["crops at a time", "fp32", "bf16"]
+    return "Ten crops forward through the predictor.\n\n" + table(heads, rows)
 
 
 def growth(cached):
     """The tables of time and peak memory over the amount of work."""
-    lines = ["| what | time | peak memory |", "|---|---|---|"]
+    rows = []
     for count, (took, memory) in cached.items():
-        rate = f"{count / took:,.0f} samples a second"
-        lines.append(f"| loader, {count:,} cached samples | {took:.2f} s, {rate} | {memory} MiB |")
-    for rows, task in zip(AUROC_ROWS, GROWTH_TASKS, strict=True):
+        time_and_rate = f"{took:.2f} s, {count / took:,.0f} samples a second"
+        rows.append([f"loader, {count:,} cached samples", time_and_rate, f"{memory} MiB"])
+    for count, task in zip(AUROC_ROWS, GROWTH_TASKS, strict=True):
         took, memory = measure(task)
-        lines.append(f"| AUROC, {rows:,} rows, a value every 128 | {took:.2f} s | {memory} MiB |")
+        what = f"AUROC, {count:,} rows, a value every 128"
+        rows.append([what, f"{took:.2f} s", f"{memory} MiB"])
     with tempfile.TemporaryDirectory() as folder:
         weights = ours.random_weights(folder)
         listed = (SHARED / "sample_256" / "labels" / "train_list.txt").read_text().splitlines()
@@ -163,8 +158,8 @@ def growth(cached):
                 weights, SHARED / "sample_256", folder, "--test-list", test_list
             )
             what = f"eval.py, {films} films of 256 pixels, all in all"
-            lines.append(f"| {what} | {took:.1f} s | {memory} MiB |")
-    return "Cost over amount of work.\n\n" + "\n".join(lines)
+            rows.append([what, f"{took:.1f} s", f"{memory} MiB"])
+    return "Cost over amount of work.\n\n" + table(["what", "time", "peak memory"], rows)
 
 
 def bfloat16():
@@ -174,20 +169,14 @@ def bfloat16():
         checkpoint = SHARED / "reference" / "model.pth.tar"
         convert = [sys.executable, ROOT / "convert_torch_weights.py", checkpoint, weights]
         subprocess.run(convert, check=True, stdout=subprocess.DEVNULL)
-        *_, fp32, fp32_mean = run_eval(weights, SHARED / "sample_256", folder)
-        *_, bf16, bf16_mean = run_eval(
-            weights, SHARED / "sample_256", folder, "--precision", "bf16"
-        )
+        films = SHARED / "sample_256"
+        *_, fp32, fp32_mean = run_eval(weights, films, folder)
+        *_, bf16, bf16_mean = run_eval(weights, films, folder, "--precision", "bf16")
     return (
         f"`--precision bf16` against fp32 on {len(fp32)} real films, a trained checkpoint: "
         f"largest change of a probability {np.abs(bf16 - fp32).max():.4f} and "
         f"change of the mean AUROC {bf16_mean - fp32_mean:+.5f}."
     )
-
-
-def device_table():
-    """What benchmarks/device.py prints."""
-    return subprocess.check_output([sys.executable, ROOT / "benchmarks" / "device.py"], text=True)
 
 
 def main():
@@ -226,10 +215,9 @@ def main():
         "All written from descriptions, in benchmarks/baselines.py."
     )
     sections = [header, side_by_side(times, args.rounds), crops_at_a_time(times), growth(cached)]
-    sections += [bfloat16(), device_table().strip()]
-    text = "\n\n".join(sections)
-    print(text)
-    write_section(text)
+    device = [sys.executable, ROOT / "benchmarks" / "device.py"]
+    sections += [bfloat16(), subprocess.check_output(device, text=True).strip()]
+    write_section("\n\n".join(sections))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ from runtime import environment  # noqa: F401  (before Paddle)
 
 # isort: split
 import numpy as np
-from bootstrap import bootstrap, percentiles, resample_patients, resampled_p
 from coverage_table import ANY, SIZES, cells_of, print_table, write_cells
 from scipy.special import expit, logit
 from sklearn.metrics import average_precision_score, roc_auc_score
@@ -46,19 +45,15 @@ def main():
     parser.add_argument("--test-list", help="default: labels/test_list.txt in --data-dir")
     parser.add_argument("--predictions", required=True, help="predictions.csv of these films")
     parser.add_argument("--samples", type=int, default=400, help="of each size and kind")
-    parser.add_argument(
-        "--before", type=int, metavar="RESAMPLES", help="measure bootstraps instead"
-    )
     parser.add_argument("--by-class", metavar="CSV", help="write every cell there")
     args = parser.parse_args()
     population = read_population(args)
     np.seterr(invalid="ignore", divide="ignore")
     warnings.simplefilter("ignore", RuntimeWarning)  # resamples without a class: NaN, as it should
-    measure = (lambda *sample: bootstraps(*sample, args.before)) if args.before else new_intervals
     cells = []
     for size in SIZES:
         for one_film in (False, True):
-            rows = study(population, size, one_film, args.samples, measure)
+            rows = study(population, size, one_film, args.samples)
             cells += cells_of(rows, size, one_film)
             print(f"{size} patients, one film {one_film}: done", file=sys.stderr, flush=True)
     print_table(cells, args.samples)
@@ -94,7 +89,7 @@ def read_population(args):
     return {key: values[order] for key, values in population.items()}
 
 
-def study(population, size, one_film, samples, measure):
+def study(population, size, one_film, samples):
     """Return dict from figure to float64 `[samples, K, 4]`: patients, low, high, truth.
 
     For p-values, low is the p-value and high NaN.
@@ -117,7 +112,7 @@ def study(population, size, one_film, samples, measure):
         sample["patient"] = np.repeat(np.arange(size), counts)
         noise = rng.normal(0, NOISE, (2, *sample["logits"].shape))
         sample["twins"] = expit(sample["logits"] + noise)
-        for figure, values in measure(sample, truth, population, weights).items():
+        for figure, values in intervals_of(sample, truth, population, weights).items():
             found.setdefault(figure, []).append(values)
     return {figure: np.stack(values) for figure, values in found.items()}
 
@@ -137,7 +132,7 @@ def truths(population, weights):
         "average precision": each(average_precision_score, population["probs"]),
         "difference of AUROCs": a - b,
         **dict(zip(RATES, rates_of(sums), strict=True)),
-        "called healthy though ill": missed_of(sums),
+        "called healthy though ill": 1 - sums[0, -1:] / sums[1, -1:],
     }
     for place, kind in enumerate(GAPS):
         high, low = (
@@ -166,9 +161,8 @@ PARTS = ((0, 1), (2, 3), (0, 4), (0, 5))  # RATES; F1 is of the share of what is
 
 
 def rates_of(sums):
-    """Return RATES `[..., C]` from counts `[..., 6, C + 1]`."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        rates = [sums[..., part, :-1] / sums[..., whole, :-1] for part, whole in PARTS]
+    """Return RATES, each `[C]`, from counts `[6, C + 1]`."""
+    rates = [sums[part, :-1] / sums[whole, :-1] for part, whole in PARTS]
     return [*rates[:3], as_f1(rates[3])]
 
 
@@ -176,17 +170,12 @@ def as_f1(share):
     return 2 * share / (1 + share)
 
 
-def missed_of(sums):
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return 1 - sums[..., 0, -1:] / sums[..., 1, -1:]
-
-
 def rows_of(patients, bounds, truth):
     """Return `[K, 4]` of what `study` keeps."""
     return np.column_stack([np.broadcast_to(patients, np.shape(truth)), bounds, truth])
 
 
-def new_intervals(sample, truth, population, weights):
+def intervals_of(sample, truth, population, weights):
     """Return dict from figure to `[K, 4]` (see `study`), by evaluation/intervals.py."""
     labels, patient = sample["labels"], sample["patient"]
     a, b, *twins = (
@@ -213,7 +202,7 @@ def new_intervals(sample, truth, population, weights):
     columns = zip(labels.T, sample["twins"][0].T, sample["twins"][1].T, strict=True)
     by_film = np.array([delong(*column)[1] for column in columns])
     found |= p_rows(with_finding, by_film, np.nan, " by DeLong's test")
-    return found | new_rates(sample, truth, with_finding) | bins_of(sample, population, weights)
+    return found | rates_in(sample, truth, with_finding) | bins_of(sample, population, weights)
 
 
 def p_rows(with_finding, p, of_mean, words):
@@ -226,7 +215,7 @@ def p_rows(with_finding, p, of_mean, words):
     }
 
 
-def new_rates(sample, truth, with_finding):
+def rates_in(sample, truth, with_finding):
     first = np.flatnonzero(np.diff(sample["patient"], prepend=-1))
     of_films = outcomes(sample["labels"], sample["called"])
     sums = np.add.reduceat(of_films, first)  # [P, 6, C + 1]
@@ -256,7 +245,7 @@ def new_rates(sample, truth, with_finding):
 def bins_of(sample, population, weights):
     """Return the calibration curve's shares of positives: `[10 C, 4]`, NaN for a missing bin.
 
-    Their intervals are of both: Wilson's, by the effective number of films.
+    Their intervals are Wilson's, by the effective number of films.
     """
     rows = np.full((len(CLASS_NAMES), 10, 4), np.nan)
     for c in range(len(CLASS_NAMES)):
@@ -270,67 +259,6 @@ def bins_of(sample, population, weights):
         some = np.unique(bin_of)
         rows[c, some] = rows_of(ANY, bounds, truth[some])
     return {"calibration curve": rows.reshape(-1, 4)}
-
-
-def bootstraps(sample, truth, population, weights, resamples):
-    """Return the same as `new_intervals` as this project printed it before: percentiles.
-
-    The mean average precision alone had the basic interval.
-    """
-    labels, patient = sample["labels"], sample["patient"]
-    own = [patient[labels[:, c] == 1] for c in range(labels.shape[1])]
-    with_finding = np.array([len(np.unique(each)) for each in own])
-    defined = (with_finding > 0) & (labels.min(axis=0) == 0)
-    drawn = bootstrap(labels, sample["probs"], patient, resamples)
-    found = {}
-    for name, values in zip(("AUROC", "average precision"), drawn, strict=True):
-        found[name] = rows_of(with_finding, percentiles(values), truth[name])
-        bounds = percentiles(np.nanmean(values, axis=1))
-        if name == "average precision":
-            columns = zip(labels.T[defined], sample["probs"].T[defined], strict=True)
-            value = np.mean([average_precision_score(*column) for column in columns])
-            bounds = np.clip(2 * value - bounds[::-1], 0, 1)
-        found[f"mean {name}"] = rows_of(
-            ANY, bounds[np.newaxis], truth[name][defined].mean(keepdims=True)
-        )
-    name = "difference of AUROCs"
-    difference = drawn[0] - bootstrap(labels, sample["second"], patient, resamples)[0]
-    found[name] = rows_of(with_finding, percentiles(difference), truth[name])
-    bounds = percentiles(np.nanmean(difference, axis=1))[np.newaxis]
-    found[f"mean {name}"] = rows_of(ANY, bounds, truth[name][defined].mean(keepdims=True))
-    null = np.subtract(*(bootstrap(labels, s, patient, resamples)[0] for s in sample["twins"]))
-    of_mean = resampled_p(np.nanmean(null, axis=1)[:, np.newaxis])[0]
-    found |= p_rows(with_finding, resampled_p(null), of_mean, "")
-    rates = bootstrapped_rates(sample, truth, with_finding, resamples)
-    return found | rates | bins_of(sample, population, weights)
-
-
-def bootstrapped_rates(sample, truth, with_finding, resamples):
-    first = np.flatnonzero(np.diff(sample["patient"], prepend=-1))
-    of_films = outcomes(sample["labels"], sample["called"])
-    inside = np.column_stack([np.ones(len(of_films)), sample["members"]])
-    sums = np.stack(
-        [np.add.reduceat(of_films * which[:, None, None], first) for which in inside.T], axis=1
-    )  # [P, 1 + groups, 6, C + 1]
-    flat = sums.reshape(len(first), -1)
-    drawn = np.concatenate([w @ flat for w in resample_patients(len(first), resamples, 0)])
-    drawn = drawn.reshape(-1, *sums.shape[1:])
-    found = {
-        name: rows_of(with_finding, percentiles(values), truth[name])
-        for name, values in zip(RATES, rates_of(drawn[:, 0]), strict=True)
-    }
-    name = "called healthy though ill"
-    ill = np.count_nonzero(sums[:, 0, 1, -1])
-    found[name] = rows_of(ill, percentiles(missed_of(drawn[:, 0])), truth[name])
-    for place, kind in enumerate(GAPS):
-        sides = [1 + 2 * place, 2 + 2 * place]
-        sensitivity = rates_of(drawn[:, sides])[0]
-        bounds = percentiles(sensitivity[:, 0] - sensitivity[:, 1])
-        enough = (sums[:, sides, 1, :-1].sum(axis=0) >= ENOUGH).all(axis=0)
-        patients = (sums[:, sides, 1, :-1] > 0).sum(axis=0).min(axis=0)
-        truly = truth[f"gap by {kind}"]
-        found[f"gap by {kind}"] = rows_of(np.where(enough, patients, 0), bounds, truly)
-    return found
 
 
 if __name__ == "__main__":

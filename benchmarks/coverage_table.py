@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from films.csv_rows import write_rows
+
 SIZES = (100, 300, 700, 2000)  # patients
 ANY = -1  # patients of a figure that is given for any number of them
 RANGES = {"10 and more": (10, np.inf), "3 to 9": (3, 9), "any": (ANY, ANY)}
@@ -76,9 +78,7 @@ def spread(shares):
 
 
 def write_cells(path, cells):
-    keys = ("figure", "class", "patients", "one film", "with finding", "samples")
-    keys += ("coverage", "below", "above", "width", "rejected")
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(",".join(keys) + "\n")
-        for cell in cells:
-            file.write(",".join(str(cell.get(key, "")) for key in keys) + "\n")
+    columns = ["figure", "class", "patients", "one film", "with finding", "samples"]
+    columns += ["coverage", "below", "above", "width", "rejected"]
+    rows = ([cell.get(column, "") for column in columns] for cell in cells)
+    write_rows(path, columns, rows)

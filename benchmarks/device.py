@@ -7,7 +7,6 @@ that was taken. Films are noise, from a cache. Each row is measured in a process
 that does not run says why. `make bench` ends with this table.
 """
 
-import contextlib
 import json
 import os
 import pathlib
@@ -20,13 +19,14 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
-import numpy as np
-from PIL import Image
+from ours import write_noise
+from results_file import table
 
 from runtime import command_line  # before Paddle
 from runtime.command_line import positive_int
 from runtime.files import UserError, first_line
 
+HEADS = ["loop", "films a second", "share of time waiting for films", "most memory taken"]
 WARMING_UP = 2  # steps that do not count
 CPU_ROWS = [("train", "off"), ("eval", "fp32")]
 ROWS = [*[("train", amp) for amp in ("off", "O1", "O2")], *[("eval", p) for p in ("fp32", "fp16")]]
@@ -46,37 +46,29 @@ def parse_args():
     return args
 
 
-def table(args):
-    """Return the table, in Markdown, of what a device does."""
+def measure_all(args):
+    """Return what a device does, in Markdown."""
+    import paddle
+
     from runtime.devices import set_device
     from runtime.versions import versions
 
     device = set_device(args.device)
     args.batch_size = args.batch_size or (16 if device == "cpu" else 128)
     args.steps = args.steps or (6 if device == "cpu" else 100)
-    name = f" ({_card_name()})" if device.startswith("gpu") else ""
-    lines = [
-        f"On {device}{name}, Paddle {versions()['paddle']}, batch {args.batch_size}, crops of "
-        f"{args.crop_size} pixels, {args.steps} steps of which {WARMING_UP} do not count, "
-        f"{command_line.default_workers()} processes that read films.",
-        "",
-        "| loop | films a second | share of time waiting for films | most memory taken |",
-        "|---|---|---|---|",
-    ]
+    name = f" ({paddle.device.cuda.get_device_name()})" if device.startswith("gpu") else ""
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
-        write_films(folder, args.batch_size * args.steps, args.resize)
+        write_noise(folder, args.batch_size * args.steps, args.resize)
         for loop, precision in CPU_ROWS if device == "cpu" else ROWS:
             what = "--amp" if loop == "train" else "ten crops, --precision"
-            line = f"| {loop}.py, {what} {precision} | {_row(args, loop, precision, folder)} |"
-            print(line, file=sys.stderr)
-            lines.append(line)
-    return "\n".join(lines)
-
-
-def _card_name():
-    import paddle
-
-    return paddle.device.cuda.get_device_name()
+            rows.append([f"{loop}.py, {what} {precision}", *_row(args, loop, precision, folder)])
+            print(*rows[-1], sep=" | ", file=sys.stderr)
+    return (
+        f"On {device}{name}, Paddle {versions()['paddle']}, batch {args.batch_size}, crops of "
+        f"{args.crop_size} pixels, {args.steps} steps of which {WARMING_UP} do not count, "
+        f"{command_line.default_workers()} processes that read films.\n\n" + table(HEADS, rows)
+    )
 
 
 def _row(args, loop, precision, folder):
@@ -86,33 +78,13 @@ def _row(args, loop, precision, folder):
     command = [sys.executable, __file__, *words, "--row", loop, precision, folder]
     result = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, text=True)
     if result.returncode:
-        return f"ended with status {result.returncode} | | "
+        return f"ended with status {result.returncode}", "", ""
     figures = json.loads(result.stdout.splitlines()[-1])
     if "error" in figures:
-        return f"{figures['error']} | | "
+        return figures["error"], "", ""
     seconds, memory = figures["seconds"], figures["memory"]
     memory = f"{memory / 2**20:,.0f} MiB" if memory else "unknown"
-    return f"{figures['films'] / seconds:.1f} | {figures['waited'] / seconds:.1%} | {memory}"
-
-
-def write_films(folder, count, side):
-    """Make a data folder of so many films, a hundred of noise over and over, with their cache."""
-    from films.film_cache import write_cache
-
-    data = pathlib.Path(folder)
-    (data / "images").mkdir()
-    rng = np.random.default_rng(0)
-    names = [f"{n:08d}_000.png" for n in range(count)]
-    for n, name in enumerate(names):
-        if n < 100:
-            noise = rng.integers(0, 256, (side, side), np.uint8)
-            Image.fromarray(noise).save(data / "images" / name)
-        else:
-            os.symlink(data / "images" / names[n % 100], data / "images" / name)
-    (data / "list.txt").write_text("\n".join(name + " 0 1" * 7 for name in names))
-    films = {name: str(data / "images" / name) for name in names}
-    with contextlib.redirect_stdout(sys.stderr):
-        write_cache(folder, films, side, os.cpu_count())
+    return f"{figures['films'] / seconds:.1f}", f"{figures['waited'] / seconds:.1%}", memory
 
 
 def measure(args):
@@ -194,7 +166,7 @@ def most_memory(device):
 
 def main(args):
     if not args.row:
-        print(table(args))
+        print(measure_all(args))
         return
     try:
         figures = measure(args)

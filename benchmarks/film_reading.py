@@ -21,7 +21,7 @@ from ours import FILMS
 from PIL import Image
 from pydicom import Dataset, dcmwrite, uid
 from pydicom.dataset import FileMetaDataset
-from results_file import RESULTS, machine, write_section
+from results_file import add_output_argument, machine, table, write_section
 
 from films.film_pixels import read_film
 from runtime import command_line
@@ -33,9 +33,7 @@ SIDE = 256
 def parse_args():
     parser = command_line.ArgumentParser(__doc__)
     parser.add_argument("--films", type=command_line.positive_int, default=16, help="how many")
-    parser.add_argument(
-        "--output", default=RESULTS, help="file with the section (default: benchmarks/RESULTS.md)"
-    )
+    add_output_argument(parser)
     return parser.parse_args()
 
 
@@ -52,7 +50,7 @@ PILLOW_READS = ("PNG", "JPEG")
 
 def main(args):
     films = [read_film(path, None)[0] for path in FILMS[: args.films]]
-    rows = ["| file | Pillow's way | `read_film` | ratio |", "|---|---|---|---|"]
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         for kind, write in KINDS.items():
             paths = [pathlib.Path(folder) / f"{kind} {n}" for n in range(len(films))]
@@ -63,15 +61,15 @@ def main(args):
                 ours.append(seconds(read_film, paths))
                 if kind in PILLOW_READS:
                     baseline.append(seconds(pillow, paths))
-            row = f"| {kind} | " + (f"{1e3 * min(baseline):.1f} ms" if baseline else "")
-            ratio = f"{min(baseline) / min(ours):.2f}" if baseline else ""
-            rows.append(f"{row} | {1e3 * min(ours):.1f} ms | {ratio} |")
+            rows.append([kind, "", f"{1e3 * min(ours):.1f} ms", ""])
+            if baseline:
+                rows[-1][1::2] = f"{1e3 * min(baseline):.1f} ms", f"{min(baseline) / min(ours):.2f}"
     text = (
         f"# Results of `benchmarks/film_reading.py`\n\n{machine()}. {len(films)} real films of "
         f"1024 pixels, written in each form by Pillow and pydicom and read to {SIDE}; a film, best "
-        f"of {ROUNDS} rounds. Pillow's way resizes three equal channels.\n\n" + "\n".join(rows)
+        f"of {ROUNDS} rounds. Pillow's way resizes three equal channels.\n\n"
+        + table(["file", "Pillow's way", "`read_film`", "ratio"], rows)
     )
-    print(text)
     write_section(text, args.output)
 
 

@@ -13,13 +13,14 @@ import os
 import pathlib
 import runpy
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
+
+from results_file import run, table
 
 from runtime import command_line  # before Paddle
 from runtime.command_line import positive_int
@@ -81,7 +82,7 @@ class Gaps:
         return queue
 
 
-def run(folder, data):
+def train(folder, data):
     """Run a checkout's train.py, in this process, and print the gap of each step in seconds."""
     sys.path[0] = folder
     for name in [name for name in sys.modules if name.split(".")[0] == "runtime"]:
@@ -101,32 +102,33 @@ def run(folder, data):
 def measure(folder, data):
     """Return the gaps of a process of its own, in milliseconds."""
     command = [sys.executable, __file__, "--measure", folder, data]
-    variables = {**os.environ, "CHEXNET_ONEDNN": "off", "OMP_NUM_THREADS": "1"}
-    text = subprocess.run(command, env=variables, stdout=subprocess.PIPE, text=True, check=True)
-    return [1000 * float(word) for word in text.stdout.splitlines()[-1].split()[1:]]
+    line, _ = run(command, CHEXNET_ONEDNN="off", OMP_NUM_THREADS="1")
+    return [1000 * float(word) for word in line.split()[1:]]
 
 
 def main(args):
     if args.measure:
-        run(*args.measure)
+        train(*args.measure)
         return
-    from device import write_films
+    from ours import write_noise
 
     folders = {"this checkout": str(ROOT)}
     if args.beside:
         folders["beside"] = os.path.abspath(args.beside)
     found = {name: [] for name in folders}
     with tempfile.TemporaryDirectory() as data:
-        write_films(data, FILMS * STEPS, SIDE)
+        write_noise(data, FILMS * STEPS, SIDE)
         lines = pathlib.Path(data, "list.txt").read_text().splitlines()
         pathlib.Path(data, "short.txt").write_text("\n".join(lines[:FILMS]))
         for _ in range(args.rounds):
             for name, folder in folders.items():
                 found[name] += measure(folder, data)
                 print(f"{name}: {statistics.median(found[name]):.2f} ms", file=sys.stderr)
-    print("| who | median, ms a step | least | steps |\n|---|---|---|---|")
-    for name, gaps in found.items():
-        print(f"| {name} | {statistics.median(gaps):.2f} | {min(gaps):.2f} | {len(gaps)} |")
+    rows = [
+        [name, f"{statistics.median(gaps):.2f}", f"{min(gaps):.2f}", str(len(gaps))]
+        for name, gaps in found.items()
+    ]
+    print(table(["who", "median, ms a step", "least", "steps"], rows))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,17 @@
 """What the benchmarks time of this project. A task yields where its clock starts."""
 
 import argparse
+import contextlib
 import importlib
 import os
 import pathlib
+import sys
 import tempfile
 
 import numpy as np
+from PIL import Image
+
+from runtime import environment  # before Paddle
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -25,18 +30,18 @@ class Films:
         return len(FILMS)
 
 
-def evaluation(precision, films=None, batch_size=8):
+def evaluation(precision):
     """eval.py's way: loader, worker processes, `paddle.Model.evaluate`, predictor."""
     from inference.engine import choose_engine
     from model import CheXNet
     from runtime.devices import set_device
 
     script = importlib.import_module("eval")
-    args = argparse.Namespace(crop_size=224, crops=10, batch_size=batch_size, num_workers=2)
+    args = argparse.Namespace(crop_size=224, crops=10, batch_size=8, num_workers=2)
     set_device("auto")
     layer, *_ = choose_engine(CheXNet(), 224, precision)
     yield
-    script.predict(layer, Films() if films is None else films, args)
+    script.predict(layer, Films(), args)
 
 
 def forward(precision, crops):
@@ -52,6 +57,32 @@ def forward(precision, crops):
     for _ in range(8):
         yield
         predictor(images)
+
+
+def training_batch(rng, films=16, side=224):
+    """Draw pixels uint8 `[N, 1, H, W]` and labels float32 `[N, 14]` of a training step."""
+    pixels = rng.integers(0, 256, (films, 1, side, side), np.uint8)
+    return pixels, (rng.random((films, 14)) < 0.1).astype(np.float32)
+
+
+def training_step(kernels):
+    """A step of train.py, float32, on all cores; the best of four. `kernels`: CHEXNET_ONEDNN."""
+    os.environ["CHEXNET_ONEDNN"] = kernels
+    environment.compute_on_cores()
+    import paddle
+
+    from model import CheXNet, LogLoss
+    from training.recipe import make_optimizer
+
+    pixels, labels = map(paddle.to_tensor, training_batch(np.random.default_rng(0)))
+    network, loss = CheXNet(), LogLoss()
+    network.train()
+    adam, _ = make_optimizer(network, 1e-3)
+    for _ in range(4):
+        yield
+        loss(network(pixels), labels).backward()
+        adam.step()
+        adam.clear_grad()
 
 
 def random_weights(folder):
@@ -79,32 +110,40 @@ def train_samples():
             np.ascontiguousarray(crop(read_film(path), rng.random(3)))
 
 
-def cached_films(folder, count):
-    """Make a data folder with a cache of `count` films, the 800 of sample_256 over and over."""
-    from dataset import ChestXray14, RandomCropFlip
+def write_films(folder, films, count, side):
+    """Make a data folder of `count` films, those of some paths over and over, with their cache."""
+    from films.film_cache import write_cache
 
-    films = sorted((SHARED / "sample_256" / "images").glob("*.png"))
     data = pathlib.Path(folder)
     (data / "images").mkdir()
-    names = [f"{n:08d}_000.png" for n in range(count)]
-    for n, name in enumerate(names):
-        os.symlink(films[n % len(films)], data / "images" / name)
-    flags = " 0" * 14
-    (data / "list.txt").write_text("\n".join(name + flags for name in names))
-    write_cache = importlib.import_module("films.film_cache").write_cache
-    paths = {name: str(data / "images" / name) for name in names}
-    write_cache(folder, paths, 256, os.cpu_count())
-    return ChestXray14(folder, str(data / "list.txt"), RandomCropFlip(224))
+    paths = {f"{n:08d}_000.png": data / "images" / f"{n:08d}_000.png" for n in range(count)}
+    for n, path in enumerate(paths.values()):
+        os.symlink(films[n % len(films)], path)
+    (data / "list.txt").write_text("\n".join(name + " 0 1" * 7 for name in paths))
+    with contextlib.redirect_stdout(sys.stderr):
+        write_cache(folder, {name: str(path) for name, path in paths.items()}, side, os.cpu_count())
+
+
+def write_noise(folder, count, side):
+    """Make such a folder of a hundred films of noise."""
+    noise, rng = pathlib.Path(folder, "noise"), np.random.default_rng(0)
+    noise.mkdir()
+    for n in range(100):
+        pixels = rng.integers(0, 256, (side, side), np.uint8)
+        Image.fromarray(pixels).save(noise / f"{n}.png")
+    write_films(folder, sorted(noise.iterdir()), count, side)
 
 
 def cached_samples(count):
     """Cached training samples through paddle.io.DataLoader, batch 128, 2 workers."""
     import paddle
 
+    from dataset import ChestXray14, RandomCropFlip
     from films.film_loader import FilmLoader
 
     with tempfile.TemporaryDirectory() as folder:
-        films = cached_films(folder, 12_800)
+        write_films(folder, sorted((SHARED / "sample_256" / "images").glob("*.png")), 12_800, 256)
+        films = ChestXray14(folder, os.path.join(folder, "list.txt"), RandomCropFlip(224))
         sampler = paddle.io.BatchSampler(films, shuffle=True, batch_size=128)
         yield
         for _ in range(count // len(films)):

@@ -8,7 +8,6 @@ what the file has, a VOI LUT before a window, as `read_film` does. It does not d
 """
 
 import argparse
-import csv
 import io
 import pathlib
 import shutil
@@ -24,6 +23,7 @@ import numpy as np
 import pydicom
 from PIL import Image
 
+from films.csv_rows import write_rows
 from films.film_paths import is_film
 from films.film_pixels import Reading, read_film
 from runtime.files import UserError
@@ -44,10 +44,7 @@ def parse_args():
 def main(args):
     paths = sorted(path for path in args.folder.rglob("*") if path.is_file())
     rows = [row(path, args.folder) for path in paths if is_film(str(path))]
-    with open(args.output, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(args.output, COLUMNS, (row.values() for row in rows))
     read = sum(not row["read_film says"] for row in rows)
     compared = [row["largest difference"] for row in rows if row["largest difference"] != ""]
     near = sum(difference <= 1 for difference in compared)

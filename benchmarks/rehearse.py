@@ -27,13 +27,14 @@ sys.path[:0] = [str(ROOT)]
 import numpy as np
 from ours import SHARED, random_weights
 from PIL import Image
-from results_file import RESULTS, machine, write_section
+from results_file import add_output_argument, machine, table, write_section
 
 from runtime import command_line  # before Paddle
 from runtime.files import UserError
 
-SOURCES = 32  # films that share all the names: ext4 allows 65,000 names a file
+SOURCES = 32  # films that share all the names
 TABLE = "Data_Entry_2017_v2020.csv"
+HEADS = ["what", "time", "processor time", "all processes", "of it anonymous", "largest process"]
 LOOK = 0.5  # seconds between two looks at the memory: five times a second took 7 % of a core
 
 
@@ -47,9 +48,7 @@ def parse_args():
     )
     parser.add_argument("--batch-size", type=command_line.positive_int, default=128)
     command_line.add_size_arguments(parser, 256, 224)
-    parser.add_argument(
-        "--output", default=RESULTS, help="file with the section (default: benchmarks/RESULTS.md)"
-    )
+    add_output_argument(parser)
     return parser.parse_args()
 
 
@@ -59,14 +58,10 @@ def main(args):
         # In a process of its own: Paddle's libraries, loaded here too, would count half there.
         with concurrent.futures.ProcessPoolExecutor(1) as pool:
             about = pool.submit(lay_out, args, folder).result()
-        lines = [
-            "| what | time | processor time | all processes | of it anonymous | largest process |",
-            "|---|---|---|---|---|---|",
-        ]
+        rows = []
         for stage in stages(args, folder):
-            for row in rehearse(folder, *stage):
-                print(row, file=sys.stderr, flush=True)
-                lines.append(row)
+            rows += rehearse(folder, *stage)
+            print(*rows[-1], sep=" | ", file=sys.stderr, flush=True)
     load = os.getloadavg()[2]  # of a quarter of an hour
     text = (
         f"# Results of `make rehearse`\n\n{machine()}, on average {load:.1f} processes that "
@@ -76,9 +71,8 @@ def main(args):
         "Memory is the peak, looked at twice a second: all processes of a command together "
         "(Pss), the part of it that is in no file (Pss_Anon), and the largest process alone as "
         "`top` shows it (Rss). Pages of files that the system keeps as long as nobody else wants "
-        "the memory are not in it.\n\n" + "\n".join(lines)
+        "the memory are not in it.\n\n" + table(HEADS, rows)
     )
-    print(text)
     write_section(text, args.output)
 
 
@@ -111,7 +105,8 @@ def lay_out(args, folder):
         (data / "labels" / TABLE).write_bytes(
             gzip.decompress((labels / f"{TABLE}.gz").read_bytes())
         )
-    link_names(films, data / "images", names)
+    for n, name in enumerate(names):
+        os.symlink(films[n % len(films)].resolve(), data / "images" / name)
     for part in ("val", "test"):
         names_of_part, flags = lists[part]
         made_up = np.random.default_rng(0).random(flags.shape) * 0.9 + 0.1 * flags
@@ -122,18 +117,6 @@ def lay_out(args, folder):
         width, height = film.size
     about = f"{len(films)} films of {width} x {height} pixels"
     return f"{sum(len(part) for part, _ in lists.values()):,} names of {about}."
-
-
-def link_names(films, folder, names):
-    """Give films so many names in a folder: hard links, and copies where there can be no more."""
-    latest = list(films)
-    for n, name in enumerate(names):
-        target = folder / name
-        try:
-            os.link(latest[n % len(films)], target)
-        except OSError:  # another disk, a disk without hard links, or too many of them
-            shutil.copyfile(latest[n % len(films)], target)
-            latest[n % len(films)] = target
 
 
 def stages(args, folder):
@@ -210,13 +193,12 @@ def rehearse(folder, what, words, pattern, stop):
             f"{words[0]}: want {pattern!r}, got status {status} and {last}; run it alone"
         )
     *sizes, processor = peak
-    sizes = " | ".join(f"{size / 2**20:,.0f} MiB" for size in sizes)
-    rows = [f"| {what.format(*match.groups())} | {took:.1f} s | {processor:.1f} s | {sizes} |"]
+    sizes = [f"{size / 2**20:,.0f} MiB" for size in sizes]
+    rows = [[what.format(*match.groups()), f"{took:.1f} s", f"{processor:.1f} s", *sizes]]
     if status == 128 + signal.SIGTERM:
         took = time.perf_counter() - start - took
-        rows.append(
-            f"| the same, from SIGTERM to its end with a checkpoint | {took:.1f} s | | | | |"
-        )
+        end = "the same, from SIGTERM to its end with a checkpoint"
+        rows.append([end, f"{took:.1f} s", *[""] * 4])
     return rows
 
 

@@ -9,15 +9,16 @@ allocator rounds up.
 """
 
 import json
-import os
 import pathlib
-import statistics
-import subprocess
 import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
+
+import numpy as np
+from ours import training_batch
+from results_file import run, table
 
 from runtime import command_line, environment  # before Paddle
 from runtime.command_line import positive_int
@@ -35,7 +36,6 @@ def parse_args():
 def measure(recomputes):
     """Return kept and taken bytes of a film, and CPU seconds and seconds of a step of MANY."""
     environment.compute_on_cores()
-    import numpy as np
     import paddle
     from paddle.base import core
 
@@ -49,8 +49,7 @@ def measure(recomputes):
     rng = np.random.default_rng(0)
 
     def step(films):
-        pixels = paddle.to_tensor(rng.integers(0, 256, (films, 1, SIDE, SIDE), np.uint8))
-        labels = paddle.to_tensor((rng.random((films, 14)) < 0.1).astype(np.float32))
+        pixels, labels = map(paddle.to_tensor, training_batch(rng, films, SIDE))
         before = core.host_memory_stat_current_value("Allocated", 0)
         core.host_memory_stat_reset_peak_value("Allocated", 0)
         start, processor = time.perf_counter(), time.process_time()
@@ -75,24 +74,17 @@ def main(args):
         print(json.dumps(measure(args.measure == "recompute")))
         return
     found = {"keep": [], "recompute": []}
-    variables = {**os.environ, "CHEXNET_ONEDNN": "off"}
     for _ in range(args.rounds):
         for way, rounds in found.items():
-            command = [sys.executable, __file__, "--measure", way]
-            text = subprocess.run(command, env=variables, stdout=subprocess.PIPE, check=True).stdout
-            rounds.append(json.loads(text.splitlines()[-1]))
+            line, _ = run([sys.executable, __file__, "--measure", way], CHEXNET_ONEDNN="off")
+            rounds.append(json.loads(line))
             print(way, rounds[-1], file=sys.stderr)
     print(f"{MANY} films of {SIDE} pixels, float32, {args.rounds} rounds: medians.\n")
-    print("| way | kept, MiB a film | taken, MiB a film | CPU seconds a step | seconds |")
-    print("|---|---|---|---|---|")
-    medians = {
-        way: [statistics.median(c) for c in zip(*r, strict=True)] for way, r in found.items()
-    }
-    for way, (kept, taken, *times) in medians.items():
-        print(f"| {way} | {kept / 2**20:.1f} | {taken / 2**20:.1f} | ", end="")
-        print(" | ".join(f"{seconds:.2f}" for seconds in times) + " |")
-    pairs = zip(medians["keep"], medians["recompute"], strict=True)
-    print("| ratio | " + " | ".join(f"{after / before:.2f}" for before, after in pairs) + " |")
+    keep, recompute = (np.median(rounds, axis=0) for rounds in found.values())
+    units = np.array([2**20, 2**20, 1, 1])
+    rows = [("keep", keep / units), ("recompute", recompute / units), ("ratio", recompute / keep)]
+    heads = ["way", "kept, MiB a film", "taken, MiB a film", "CPU seconds a step", "seconds"]
+    print(table(heads, [[way, *(f"{value:.2f}" for value in values)] for way, values in rows]))
 
 
 if __name__ == "__main__":

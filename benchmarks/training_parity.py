@@ -13,7 +13,7 @@ two of PyTorch shows what rounding alone does to a training. So does --dtype flo
 three compute with 29 bits more.
 """
 
-import csv
+import itertools
 import os
 import pathlib
 import sys
@@ -53,6 +53,7 @@ import torch
 
 from benchmarks.torch_densenet import DenseNet121
 from dataset import ChestXray14, RandomCropFlip
+from films.csv_rows import write_rows
 from films.film_loader import EpochSampler, FilmLoader
 from films.film_pixels import Reading
 from model import CheXNet, LogLoss, normalize
@@ -95,15 +96,15 @@ def main(args):
             if time.monotonic() > end:
                 break
         for trainer in trainers:
-            trainer.end_epoch()
+            trainer.schedule.step()
         write(losses, args.output_dir)
         if time.monotonic() > end:
             break
-    for other, name in ((1, "paddle and pytorch"), (2, "pytorch and pytorch_reversed")):
-        first, every = (largest(losses[:n], other) for n in (50, None))
+    pairs = itertools.pairwise(NETWORKS)
+    for (name, other), column in zip(pairs, differences(losses), strict=True):
         print(
-            f"largest difference of a loss, {name}: {first:.1e} over steps 1 to "
-            f"{min(50, len(losses))}, {every:.1e} over {len(losses):,} steps"
+            f"largest difference of a loss, {name} and {other}: {column[:50].max():.1e} over steps "
+            f"1 to {min(50, len(losses))}, {column.max():.1e} over {len(losses):,} steps"
         )
 
 
@@ -123,9 +124,6 @@ class PaddleTrainer:
         self.optimizer.step()
         self.optimizer.clear_grad()
         return float(loss)
-
-    def end_epoch(self):
-        self.schedule.step()
 
 
 class TorchTrainer:
@@ -163,35 +161,29 @@ class TorchTrainer:
         self.optimizer.step()
         return loss.item()
 
-    def end_epoch(self):
-        self.schedule.step()
 
-
-def largest(losses, network):
-    """Return the largest difference between a network's losses and those of the one before."""
-    columns = np.array(losses).T
-    return np.abs(columns[network] - columns[network - 1]).max()
+def differences(losses):
+    """Return how far each network's losses are from those of the one before: `[2, steps]`."""
+    return np.abs(np.diff(losses, axis=1)).T
 
 
 def write(losses, folder):
     """Write losses.csv and draw losses.png and losses.svg, each whole."""
     from matplotlib.figure import Figure
 
-    with write_whole(os.path.join(folder, "losses.csv"), "w") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["step", *NETWORKS])
-        table.writerows([n, *row] for n, row in enumerate(losses, 1))
+    rows = ([n, *row] for n, row in enumerate(losses, 1))
+    write_rows(os.path.join(folder, "losses.csv"), ["step", *NETWORKS], rows)
     columns, steps = np.array(losses).T, np.arange(1, len(losses) + 1)
     figure = Figure((10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for name, column in list(zip(NETWORKS, columns, strict=True))[:2]:
+    for name, column in zip(NETWORKS[:2], columns, strict=False):
         left.plot(steps, column, c=COLOURS[name], lw=0.6, label=name, alpha=0.7)
     left.set(title="Loss of each step", xlabel="step")
     left.legend(frameon=False)
-    for other, label in ((1, "Paddle and PyTorch"), (2, "PyTorch and itself, films reversed")):
-        difference = np.abs(columns[other] - columns[other - 1])
-        colour = COLOURS["paddle" if other == 1 else "pytorch_reversed"]
-        right.plot(steps, difference, c=colour, lw=0.6, label=label)
+    labels = ("Paddle and PyTorch", "PyTorch and itself, films reversed")
+    colours = (COLOURS["paddle"], COLOURS["pytorch_reversed"])
+    for column, label, colour in zip(differences(losses), labels, colours, strict=True):
+        right.plot(steps, column, c=colour, lw=0.6, label=label)
     right.set(title="Difference of the losses", xlabel="step (log)", xscale="log", yscale="log")
     right.legend(frameon=False)
     for form in ("png", "svg"):

@@ -9,6 +9,7 @@ alone.
 """
 
 import contextlib
+import functools
 import http.server
 import pathlib
 import shutil
@@ -20,7 +21,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
-from results_file import RESULTS, machine, write_section
+from results_file import add_output_argument, machine, table, write_section
 
 from runtime import command_line
 from runtime.files import UserError, read_json
@@ -32,9 +33,7 @@ def parse_args():
     parser = command_line.ArgumentParser(__doc__)
     parser.add_argument("page", metavar="FOLDER", help="what export.py --format web wrote")
     parser.add_argument("films", nargs="+", metavar="FILM")
-    parser.add_argument(
-        "--output", default=RESULTS, help="file with the section (default: benchmarks/RESULTS.md)"
-    )
+    add_output_argument(parser)
     return parser.parse_args()
 
 
@@ -53,25 +52,19 @@ def main(args):
             each = rest / max(len(args.films) - 1, 1)
             again = load(driver, url)
             browser = f"Chromium {driver.capabilities['browserVersion']}"
-        rows.append(f"| {said} | {cold:.1f} s | {again:.1f} s | {first:.2f} s | {each:.2f} s |")
+        opened = [f"{seconds:.1f} s" for seconds in (cold, again)]
+        rows.append([said, *opened, *(f"{seconds:.2f} s" for seconds in (first, each))])
     size = sum(path.stat().st_size for path in pathlib.Path(args.page).rglob("*") if path.is_file())
     packages = {each["name"]: each["version"] for each in settings["packages"]}
-    text = "\n".join(
-        [
-            "# Results of `benchmarks/web_page.py`",
-            "",
-            f"{machine()}. {browser}, headless, onnxruntime-web {packages['onnxruntime-web']}, "
-            f"which has WebAssembly with SIMD alone. {len(args.films)} films; ten crops of "
-            f"{settings['crop_size']} pixels of films of {settings['resize']}. The folder has "
-            f"{size / 1e6:.1f} MB; the server is on the same machine.",
-            "",
-            "| network | first opened | opened again | first film | each further film |",
-            "|---|---|---|---|---|",
-            *rows,
-        ]
+    heads = ["network", "first opened", "opened again", "first film", "each further film"]
+    write_section(
+        f"# Results of `benchmarks/web_page.py`\n\n{machine()}. {browser}, headless, "
+        f"onnxruntime-web {packages['onnxruntime-web']}, which has WebAssembly with SIMD alone. "
+        f"{len(args.films)} films; ten crops of {settings['crop_size']} pixels of films of "
+        f"{settings['resize']}. The folder has {size / 1e6:.1f} MB; the server is on the same "
+        f"machine.\n\n{table(heads, rows)}",
+        args.output,
     )
-    print(text)
-    write_section(text, args.output)
 
 
 @contextlib.contextmanager
@@ -79,9 +72,6 @@ def served(folder, withheld):
     """Serve a folder on a free port but for some paths; yields its address."""
 
     class Handler(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *arguments):
-            super().__init__(*arguments, directory=folder)
-
         def do_GET(self):
             if self.path in withheld:
                 self.send_error(404)
@@ -91,7 +81,9 @@ def served(folder, withheld):
         def log_message(self, *arguments):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Handler, directory=folder)
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/"

@@ -13,7 +13,7 @@ import numpy as np
 from films.film_loader import film_pool
 from films.film_notes import FilmNotes
 from films.film_pixels import AS_STORED, read_film_with_facts
-from runtime.files import UserError, write_whole
+from runtime.files import UserError, read_json, write_whole
 from runtime.progress import progress_bar
 
 # Rows between two notes of how far it has come; what is lost when it is stopped.
@@ -151,11 +151,8 @@ def write_cache(data_dir, films, resize, workers, reading=AS_STORED):
         return
     del cache  # Windows replaces no file that is open
     os.makedirs(folder, exist_ok=True)
-    index = {
-        "version": FilmCache.VERSION,
-        "resize": resize,
-        "films": [list(film_state(path)) for path in paths],
-    }
+    states = [list(film_state(path)) for path in paths]
+    index = {"version": FilmCache.VERSION, "resize": resize, "films": states}
     if reading.window:
         index["window"] = reading.window
     index |= {key: True for key in ("any_modality", "any_colours") if getattr(reading, key)}
@@ -231,12 +228,8 @@ def _write_rows(partial, paths, resize, reading, done, workers, notes):
 
 def _rows_done(progress, partial, digest):
     """Return how many rows an earlier run left in `partial`, 0 if of other films; their notes."""
-    try:
-        with open(progress, encoding="utf-8") as file:
-            note = json.load(file)
-    except (FileNotFoundError, json.JSONDecodeError):
-        return 0, FilmNotes()
-    if note["index_sha256"] != digest or not os.path.exists(partial):
+    note = read_json(progress)
+    if note.get("index_sha256") != digest or not os.path.exists(partial):
         return 0, FilmNotes()
     return note["done"], FilmNotes(**note["notes"])
 

@@ -82,7 +82,7 @@ class FilmLoader(paddle.io.DataLoader):
             batches = 2 * options["num_workers"] + 2
             options["use_shared_memory"] = _shared_memory_holds(dataset, batches * batch_size)
         super().__init__(
-            _Indices(dataset),
+            range(len(dataset)),  # numbers: `_read_batch` reads their films, and may give an error
             collate_fn=functools.partial(_read_batch, dataset),
             return_list=True,
             worker_init_fn=functools.partial(_begin_worker, os.getpid()),
@@ -241,20 +241,6 @@ def _end_when_told(parent):
         if sent and sent.si_pid == parent:
             os._exit(0)
     os._exit(1)
-
-
-class _Indices(paddle.io.Dataset):
-    """The numbers of a data set's films: `_read_batch` reads them, and may return an error."""
-
-    def __init__(self, dataset):
-        super().__init__()
-        self.count = len(dataset)
-
-    def __getitem__(self, index):
-        return index
-
-    def __len__(self):
-        return self.count
 
 
 def _read_batch(dataset, indices):

@@ -192,10 +192,8 @@ class Pool:
     def __init__(self, shape, algorithm, side, padding):
         n, c, *sides = shape
         self.target = (n, c, *((length + 2 * padding - side) // 2 + 1 for length in sides))
-        self._sizes, self._keeps_places = (
-            (math.prod(shape), math.prod(self.target)),
-            algorithm == MAXIMUM,
-        )
+        self._sizes = math.prod(shape), math.prod(self.target)
+        self._keeps_places = algorithm == MAXIMUM
         steps = (Dims(2, 2), Dims(side, side), Dims(0, 0), *[Dims(padding, padding)] * 2)
         arguments = (algorithm, layout(shape, "blocked"), layout(self.target, "blocked"), *steps)
         self._forward = Primitive("pooling_forward", TRAINING, *arguments)

@@ -24,7 +24,7 @@ def write_label_csv(data_set, table, output, metadata, unmentioned, all_views, f
     """Write the label list of another data set's published table.
 
     Args:
-        data_set: of `findings.DATA_SETS`.
+        data_set: of `finding_names.DATA_SETS`.
         table: path of its table.
         output: path to write.
         metadata: path of the second table, which `METADATA_COLUMNS` has; None for the others.
@@ -78,16 +78,14 @@ def _check_options(data_set, table, output, metadata, unmentioned, readers, all_
             f"--from {data_set}: want --metadata too, got one table; give the one with the "
             f"columns {columns}"
         )
-    if data_set not in METADATA_COLUMNS and metadata is not None:
-        raise UserError(
-            f"--metadata: want it with mimic or openi, got --from {data_set}; leave it out"
-        )
-    if data_set not in ("chexpert", "mimic") and unmentioned is not None:
-        raise UserError(
-            f"--unmentioned: want it with chexpert or mimic, got --from {data_set}; leave it out"
-        )
-    if data_set != "vindr" and readers is not None:
-        raise UserError(f"--readers: want it with vindr, got --from {data_set}; leave it out")
+    for option, value, sets in (
+        ("--metadata", metadata, [*METADATA_COLUMNS]),
+        ("--unmentioned", unmentioned, ["chexpert", "mimic"]),
+        ("--readers", readers, ["vindr"]),
+    ):
+        if value is not None and data_set not in sets:
+            wanted = " or ".join(sets)
+            raise UserError(f"{option}: want it with {wanted}, got --from {data_set}; leave it out")
     for path in filter(None, (table, metadata)):
         if os.path.exists(output) and os.path.exists(path) and os.path.samefile(output, path):
             raise UserError(

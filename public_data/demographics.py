@@ -12,8 +12,8 @@ def demographics(listed, entries):
     """Count the people, views and findings of a label list.
 
     Args:
-        listed: a `dataset.LabelList`; its labels are counted, not those of the table.
-        entries: what `annotations.read_data_entry` returned.
+        listed: a `LabelList`; its labels are counted, not those of the table.
+        entries: what `nih_tables.read_data_entry` returned.
 
     Returns:
         dict for JSON: "films", "patients"; "films_per_patient"; "sex", "age" and "view", each a
@@ -77,7 +77,8 @@ def demographics_rows(parts):
     for kind in KINDS:
         if kind == "age":
             add("age, median (quartiles)", _quartiles)
-        for group in sorted({group for part in found for group in part[kind]}, key=_unknown_last):
+        groups = {group for part in found for group in part[kind]}
+        for group in sorted(groups, key=lambda group: (group == "not known", group)):
             for unit in ("films", "patients"):
                 add(f"{kind} {group}, {unit}", _share(kind, group, unit))
     add("no finding, films", lambda part: _of(part["no_finding"], part["films"]))
@@ -105,7 +106,3 @@ def _quartiles(part):
         return "not known"
     low, median, high = part["age_quartiles"]
     return f"{median:g} ({low:g} to {high:g})"
-
-
-def _unknown_last(group):
-    return group == "not known", group

@@ -192,13 +192,11 @@ def extract(archive, folder):
                     )
                 tar.extract(member, partial, filter="data")
                 bar.update(file.tell() - bar.n)
+        os.replace(partial, folder)
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
-        shutil.rmtree(partial, ignore_errors=True)
         raise UserError(
             f"{archive}: broken or cut off ({first_line(error)}); "
             "remove it and run the same command again"
         ) from None
-    except BaseException:
+    finally:
         shutil.rmtree(partial, ignore_errors=True)
-        raise
-    os.replace(partial, folder)

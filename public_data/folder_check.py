@@ -1,6 +1,7 @@
 """Comparing a data folder with what is known of ChestX-ray14."""
 
 import hashlib
+import itertools
 import json
 import os
 
@@ -53,12 +54,9 @@ def check(data_dir, paths, workers, reading=AS_STORED):
     there = {n: path for n, path in locate_films(data_dir, sorted(listed)).items() if is_film(path)}
     for split, (names, _, patients) in read.items():
         path = paths[split]
-        lists[split] = {
-            "films": len(names),
-            "patients": len({*patients}),
-            "sha256": sha256(path),
-        }
-        lists[split]["is_reference"] = lists[split]["sha256"] == LABELS[f"{split}_list.txt"][1][1]
+        digest = sha256(path)
+        lists[split] = {"films": len(names), "patients": len({*patients}), "sha256": digest}
+        lists[split]["is_reference"] = digest == LABELS[f"{split}_list.txt"][1][1]
         missing = [name for name in names if name not in there]
         if missing:
             similar = similar_film(data_dir, missing[0])
@@ -66,25 +64,7 @@ def check(data_dir, paths, workers, reading=AS_STORED):
                 f"{file_of[split]}: {len(missing)} films are missing, the first is {missing[0]}"
                 + (f"; there is {similar!a}: write names as the files have them" if similar else "")
             )
-    splits = list(read)
-    for n, one in enumerate(splits):
-        for other in splits[n + 1 :]:
-            both = {*read[one].patients} & {*read[other].patients}
-            if both:
-                problems.append(
-                    f"{len(both)} patients are in {file_of[one]} and {file_of[other]}, "
-                    f"{min(both)} among them"
-                )
-            # Patients that the two lists write differently: 100, 100.0 and 00000100.
-            listed_in = {*read[other].patients}
-            written = dict(zip(read[one].names, read[one].patients, strict=True))
-            shared = films_shared(read[one], read[other])
-            shared = [name for name in shared if written[name] not in listed_in]
-            if shared:
-                problems.append(
-                    f"{len(shared)} films of {file_of[one]} are of patients in {file_of[other]} "
-                    f"who are written differently there, {shared[0]} first"
-                )
+    problems += _shared_patients(read, file_of)
     split_of_lists = _split(read, lists)
     digests = {}
     broken, notes = read_all(there, workers, reading, digests)
@@ -113,6 +93,25 @@ def check(data_dir, paths, workers, reading=AS_STORED):
     }
 
 
+def _shared_patients(read, file_of):
+    """Yield texts: which two lists share patients."""
+    for one, other in itertools.combinations(read, 2):
+        patients = {*read[other].patients}
+        if both := patients.intersection(read[one].patients):
+            yield (
+                f"{len(both)} patients are in {file_of[one]} and {file_of[other]}, "
+                f"{min(both)} among them"
+            )
+        # Patients that the two lists write differently: 100, 100.0 and 00000100.
+        written = dict(zip(read[one].names, read[one].patients, strict=True))
+        shared = films_shared(read[one], read[other])
+        if shared := [name for name in shared if written[name] not in patients]:
+            yield (
+                f"{len(shared)} films of {file_of[one]} are of patients in {file_of[other]} "
+                f"who are written differently there, {shared[0]} first"
+            )
+
+
 def same_pictures(read, digests):
     """Find films of different names that have the same pixels.
 
@@ -124,16 +123,14 @@ def same_pictures(read, digests):
         Two lists, which may be the same, and pairs of films, the first of the one list with one of
         the other; for those lists that have any.
     """
-    splits = list(read)
-    for n, one in enumerate(splits):
-        for other in splits[n:]:
-            first = {}
-            for name in filter(digests.__contains__, read[other].names):
-                first.setdefault(digests[name], name)
-            pairs = ((name, first.get(digests.get(name))) for name in read[one].names)
-            pairs = [(name, same) for name, same in pairs if same not in (None, name)]
-            if pairs:
-                yield one, other, pairs
+    for one, other in itertools.combinations_with_replacement(read, 2):
+        first = {}
+        for name in filter(digests.__contains__, read[other].names):
+            first.setdefault(digests[name], name)
+        pairs = ((name, first.get(digests.get(name))) for name in read[one].names)
+        pairs = [(name, same) for name, same in pairs if same not in (None, name)]
+        if pairs:
+            yield one, other, pairs
 
 
 def _split(read, lists):

@@ -10,9 +10,8 @@ from films.label_lists import CLASS_NAMES
 from public_data.finding_names import NIH_FINDINGS
 from runtime.files import UserError, first_line
 
-# The radiologists drew their boxes on films of this side, pixels.
 SEX_AND_AGE = "sex and age"  # a kind of group, of two properties at once
-BOX_GRID = 1024
+BOX_GRID = 1024  # the radiologists drew their boxes on films of this side, pixels
 # The findings of BBox_List_2017.csv that the label lists spell otherwise.
 BOX_SPELLINGS = {"Infiltrate": "Infiltration"}
 

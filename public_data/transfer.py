@@ -2,7 +2,6 @@
 
 import contextlib
 import gzip
-import hashlib
 import http.client
 import os
 import shutil
@@ -12,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 
-from runtime.files import UserError, first_line, write_whole
+from runtime.files import UserError, file_digest, first_line, write_whole
 from runtime.progress import progress_bar
 
 ATTEMPTS = 8  # in a row without a new byte
@@ -170,14 +169,3 @@ def _check(part, path, digest, verify, check):
         f"{path}.wrong: {problem}; run the same command to fetch it again, "
         "or with --no-verify if its publisher has changed it"
     )
-
-
-def file_digest(path, kind):
-    """Return a file's digest in hex: "sha256", "md5" or "git", git's blob id."""
-    hasher = hashlib.sha1() if kind == "git" else hashlib.new(kind)
-    if kind == "git":
-        hasher.update(b"blob %d\0" % os.path.getsize(path))
-    with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            hasher.update(chunk)
-    return hasher.hexdigest()

@@ -6,9 +6,8 @@ import os
 from evaluation.printed_tables import side_by_side
 from metrics import PUBLISHED
 from public_data.sources import LABELS, REFERENCE, WEIGHTS
-from public_data.transfer import file_digest
 from reproduction.results import listed_films
-from runtime.files import read_json, sha256
+from runtime.files import file_digest, read_json, sha256
 
 
 def final_table(places, result_dir, save_dir, pretrained):

@@ -21,14 +21,11 @@ def accelerators():
     without custom devices (2.6.2 and others) it returns no GPU whatever cards there are.
     """
     gpus = [f"gpu:{n}" for n in range(paddle.device.cuda.device_count())]
-    xpus = [f"xpu:{n}" for n in range(_xpu_count())]
+    # `paddle.device.xpu` of Paddle 2.6 does not count them.
+    count_xpus = getattr(paddle.base.core, "get_xpu_device_count", lambda: 0)
+    xpus = [f"xpu:{n}" for n in range(count_xpus())]
     plugged_in = paddle.device.get_available_custom_device() or []
     return [*gpus, *xpus, *(name if ":" in name else f"{name}:0" for name in plugged_in)]
-
-
-def _xpu_count():
-    """Return the number of Kunlun XPUs; `paddle.device.xpu` of Paddle 2.6 does not count them."""
-    return getattr(paddle.base.core, "get_xpu_device_count", lambda: 0)()
 
 
 def set_device(name, autotune=False):

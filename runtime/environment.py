@@ -20,26 +20,16 @@ OF_USER = dict(os.environ)
 _MMAP_MAX, _TRIM_THRESHOLD = -4, -1  # options of mallopt(3)
 
 
-def processor_vendor():
-    """Return the x86 vendor string of the first processor, or "" where it cannot be told."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            vendors = (line.split(":")[1].strip() for line in file if line.startswith("vendor_id"))
-            return next(vendors, "")
-    except OSError:
-        return ""
+def _of_first_processor(key):
+    """Return what /proc/cpuinfo says of the first processor, or None where it cannot be told."""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
+        values = (line.split(":", 1)[1].strip() for line in file if line.startswith(key))
+        return next(values, None)
 
 
 def processor_name():
     """Return the name of the first processor, or None where it cannot be told."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = (
-                line.split(":", 1)[1].strip() for line in file if line.startswith("model name")
-            )
-            return next(names, None)
-    except OSError:
-        return None
+    return _of_first_processor("model name")
 
 
 def ranks_here():
@@ -107,7 +97,7 @@ class _WithoutThreadsWarning:
 
 # Paddle's CPU convolutions end in Intel's MKL, which takes its slow path on AMD processors unless
 # told to use the AVX2 one. On Intel the variable would slow it down, so it is not set there.
-if processor_vendor() == "AuthenticAMD":
+if _of_first_processor("vendor_id") == "AuthenticAMD":
     os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
 
 # Paddle Inference's OpenVINO engine works only on the older program format (see cpu_predictor).

@@ -96,10 +96,17 @@ def file_facts(path):
     return {"path": path, "sha256": sha256(path)}
 
 
-def sha256(path):
-    """Return the SHA-256 of a file as 64 hex digits."""
-    digest = hashlib.sha256()
+def file_digest(path, kind):
+    """Return a file's digest in hex: "sha256", "md5" or "git", git's blob id."""
+    hasher = hashlib.sha1() if kind == "git" else hashlib.new(kind)
+    if kind == "git":
+        hasher.update(b"blob %d\0" % os.path.getsize(path))
     with open(path, "rb") as file:
         while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+            hasher.update(chunk)
+    return hasher.hexdigest()
+
+
+def sha256(path):
+    """Return the SHA-256 of a file as 64 hex digits."""
+    return file_digest(path, "sha256")

@@ -169,11 +169,10 @@ class BestModel(paddle.callbacks.Callback):
         run.waited += 1
         if run.waited >= self.patience:
             self.model.stop_training = True
-            if is_first_rank():
-                print(
-                    f"early stopping: no better {self.monitor} than {run.best:.4f} "
-                    f"in {run.waited} evaluations"
-                )
+            print_once(
+                f"early stopping: no better {self.monitor} than {run.best:.4f} "
+                f"in {run.waited} evaluations"
+            )
 
 
 class EpochSchedule(paddle.callbacks.LRScheduler):

@@ -162,9 +162,8 @@ class Checkpoints(paddle.callbacks.Callback):
             save_state(state, os.path.join(partial, "run.pdstate"))
             shutil.rmtree(path, ignore_errors=True)
             os.replace(partial, path)
-        except BaseException:
+        finally:
             shutil.rmtree(partial, ignore_errors=True)
-            raise
         found = find_checkpoints(self.folder)
         after_epochs = [other for other in found if "_step_" not in os.path.basename(other)]
         for other in found:

@@ -58,10 +58,9 @@ def why_too_much(free, films, crop_size, half, recompute):
     if need <= free:
         return ""
     ways = []
+    not_to_add = {"--amp O1": half, "--recompute": recompute or not CAN_RECOMPUTE}
     for words in (["--amp O1"], ["--recompute"], ["--amp O1", "--recompute"]):
-        if (half and "--amp O1" in words) or (recompute and "--recompute" in words):
-            continue  # it is on
-        if "--recompute" in words and not CAN_RECOMPUTE:
+        if any(not_to_add[word] for word in words):
             continue
         options = half or "--amp O1" in words, recompute or "--recompute" in words
         if (takes := step_memory(films, crop_size, *options)) <= free:

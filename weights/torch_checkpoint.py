@@ -97,10 +97,6 @@ class StandIn(dict):
     extend = append
 
 
-def _plain_dict(*factory):
-    return {}
-
-
 def _load_pickled(path):
     """Return what torch.save wrote, with a `StandIn` for each object that torch does not know.
 
@@ -109,7 +105,8 @@ def _load_pickled(path):
     """
     import torch
 
-    stand_ins = {"collections.defaultdict": _plain_dict}  # torch lets no kind of it be filled
+    # torch lets no kind of it be filled.
+    stand_ins = {"collections.defaultdict": lambda *factory: {}}
     while True:
         try:
             # A name more each time: torch tells the first that it does not know.

@@ -87,10 +87,6 @@ class _PickledDtype:
         self.dtype = self.dtype.newbyteorder(state[1])
 
 
-def _scalar(dtype, data):
-    return np.frombuffer(data, dtype.dtype)[0].item()
-
-
 class _Unpickler(pickle.Unpickler):
     """Allows the names that NumPy arrays and Paddle's containers need, through stand-ins.
 
@@ -106,7 +102,7 @@ class _Unpickler(pickle.Unpickler):
     }
     for _core in ("numpy.core.multiarray", "numpy._core.multiarray"):  # NumPy 1, NumPy 2
         allowed[_core, "_reconstruct"] = _PickledArray
-        allowed[_core, "scalar"] = _scalar
+        allowed[_core, "scalar"] = lambda dtype, data: np.frombuffer(data, dtype.dtype)[0].item()
 
     def __init__(self, file):
         super().__init__(file, encoding="latin1")
