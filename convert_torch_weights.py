@@ -14,7 +14,10 @@ values, and the 14 probabilities of a phantom film are PyTorch's to 1e-5. Pickle
 tensors are compared, and no film.
 """
 
+import contextlib
 import importlib.util
+import json
+import os
 import re
 import sys
 
@@ -60,6 +63,7 @@ from runtime.files import UserError, refuse_placeholder, sha256, write_whole
 from weights.array_pipe import digest
 from weights.torch_checkpoint import Checkpoint, read_torch
 from weights.torch_names import paddle_name
+from weights.trained_sizes import USUAL
 from weights.untrusted_files import read_safetensors
 from weights.weight_files import state_bytes
 
@@ -106,6 +110,21 @@ def main(args):
         print(f"dropped {dropped['head']} tensors of the head; the network's is fresh")
     print(f"{parameters:,} trainable parameters")
     print(f"wrote {args.output}, sha256 {sha256(args.output)}; {film}")
+    say_sizes(args.checkpoint, args.output)
+
+
+def say_sizes(checkpoint, output):
+    """Say which sizes the weights take, where export.py has left others beside a checkpoint."""
+    beside = f"{os.path.splitext(checkpoint)[0]}.torch.metadata.json"
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        with open(beside, encoding="utf-8") as file:
+            sizes = json.load(file)
+        if {key: int(sizes[key]) for key in USUAL} != USUAL:
+            print(
+                f"note: give {output} with --resize {sizes['resize']} --crop-size "
+                f"{sizes['crop_size']}, of {beside}",
+                file=sys.stderr,
+            )
 
 
 def swapped(array):

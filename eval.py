@@ -230,6 +230,8 @@ def main(args):
         return
     if args.output_dir:
         begin_results(args.output_dir, listed.names, probs, beside.reference, left_out.failed)
+        if films and films.notes.doubts:
+            films.notes.write(os.path.join(args.output_dir, "doubted_films.csv"))
     figures = measure_all(listed, probs, beside, maps, not args.no_intervals)
     figures["flow"] |= left_out.flow
     if args.output_dir:
@@ -303,6 +305,8 @@ def read_beside(args, listed):
         found |= {"other_list": file_facts(path), "other_labels": np.hstack(columns)}
     if args.thresholds_from:
         found |= learn_from_validation(args, listed, unions)
+        if args.reference_from and found["data"]["source"]:  # phantoms', say
+            found["reference"]["source"] = found["data"]["source"]
     if args.data_entry:
         found["groups"] = subgroups(listed.names, read_data_entry(args.data_entry))
     if args.boxes:
@@ -357,8 +361,6 @@ def run_network(args, films):
     keeping = KeepingTenCrop(layer, args.crop_size) if is_single and has_pictures else None
     ten_crop = keeping or TenCrop(layer, args.crop_size)
     probs = predict(ten_crop, films, args.crops, args.batch_size, args.num_workers)
-    if films.notes.doubts and args.output_dir:
-        films.notes.write(os.path.join(args.output_dir, "doubted_films.csv"))
     source = {
         **network_facts(args),
         **films.notes.as_figures(),

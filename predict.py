@@ -118,6 +118,8 @@ def main(args):
         thresholds, known = read_thresholds(args.thresholds)
     if args.reference:
         values = known = read_reference(args.reference)
+        if values.get("source"):
+            print(f"note: {args.reference} is of these films: {values['source']}", file=sys.stderr)
     args.resize, args.crop_size = choose_sizes(args.weights, args.resize, args.crop_size)
     check_window(args.weights, args.window)
     reading = Reading(*command_line.reading_options(args))

@@ -28,7 +28,7 @@ GiB of a device's memory that a step takes at least, with crops of 224 pixels (d
 """
 
 
-def parse_args():
+def parse_args(words=None):
     parser = command_line.ArgumentParser(__doc__, EXAMPLES)
     data = parser.add_argument_group("data and machine")
     command_line.add_data_arguments(data)
@@ -131,7 +131,7 @@ def parse_args():
         "--verbose", action="store_true", help="on a terminal, too, the AUROC of every class"
     )
     output.add_argument("--visualdl", help="folder for VisualDL's scalars (pip install visualdl)")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     if args.tf32:
         command_line.allow_tf32(parser, "--tf32")
     if args.deterministic:
@@ -339,9 +339,10 @@ def configuration(args, device):
 def check_same_options(save_dir, config):
     """Raise UserError unless a run goes on with the options that it was begun with."""
     with open(os.path.join(save_dir, "config.json"), encoding="utf-8") as file:
-        before = json.load(file)
+        # An older run may lack an option, and did then what is the default now.
+        before = vars(parse_args([])) | json.load(file)
     for key in FIXED:
-        if before.get(key, config[key]) != config[key]:  # an older run may lack a key
+        if before.get(key, config[key]) != config[key]:
             raise UserError(
                 f"{save_dir}: want {key} {before.get(key)!r} as in its config.json, "
                 f"got {config[key]!r}; go on with the same options, or give another --save-dir"

@@ -1,8 +1,6 @@
 """What the benchmarks time of this project. A task yields where its clock starts."""
 
-import argparse
 import contextlib
-import importlib
 import os
 import pathlib
 import sys
@@ -32,16 +30,15 @@ class Films:
 
 def evaluation(precision):
     """eval.py's way: loader, worker processes, `paddle.Model.evaluate`, predictor."""
+    from evaluation.network_run import predict
     from inference.engine import choose_engine
-    from model import CheXNet
+    from model import CheXNet, TenCrop
     from runtime.devices import set_device
 
-    script = importlib.import_module("eval")
-    args = argparse.Namespace(crop_size=224, crops=10, batch_size=8, num_workers=2)
     set_device("auto")
     layer, *_ = choose_engine(CheXNet(), 224, precision)
     yield
-    script.predict(layer, Films(), args)
+    predict(TenCrop(layer, 224), Films(), crops=10, batch_size=8, num_workers=2)
 
 
 def forward(precision, crops):

@@ -121,7 +121,8 @@ def begin_results(folder, names, probs, reference=None, failed=()):
         failed: dict from films that could not be read to why; empty: no failed.csv.
     """
     derived = ("metrics.json", "operating_points.json", "model_card.md", "report.html")
-    for pattern in (*derived, "failed.csv", "figures/*.png", "figures/*.svg"):
+    derived += ("failed.csv", "doubted_films.csv", "figures/*.png", "figures/*.svg")
+    for pattern in derived:
         for path in glob.glob(os.path.join(glob.escape(folder), pattern)):
             os.remove(path)
     write_predictions(os.path.join(folder, "predictions.csv"), names, probs)

@@ -52,6 +52,7 @@ def draw_figures(metrics, labels, probs, patients):
         for name, figure in figures.items():
             axes = figure.add_axes((0.27, 0.1, 0.7, 0.75))
             _draw_dots(axes, metrics, name)
+        known = np.flatnonzero(metrics["labelled"])
         for kind, draw in _DRAW.items():
             # Fixed margins: fitting them takes longer than all else.
             figures[kind] = Figure((10, 10))
@@ -59,52 +60,46 @@ def draw_figures(metrics, labels, probs, patients):
             grid = figures[kind].subplots(
                 4, 4, gridspec_kw={**margins, "wspace": 0.4, "hspace": 0.7}
             )
-            for c, axes in enumerate(grid.flat):
-                if c < len(CLASS_NAMES):
-                    _draw_known(draw, axes, metrics, c, labels[:, c], probs[:, c], patients)
-                else:
-                    axes.axis("off")
+            for axes in grid.flat[len(known) :]:
+                axes.axis("off")
+            for axes, c in zip(grid.flat, known, strict=False):
+                draw(axes, metrics, c, *known_rows(labels[:, c], probs[:, c], patients))
         return files_of(figures)
 
 
 def draw_panels(metrics, labels, probs, patients):
-    """Draw a small figure for each class: dict from each of `CURVES` to a list of 14 SVG files."""
+    """Draw a small figure for each class of which a label is known, in SVG.
+
+    Returns:
+        dict from each of `CURVES` to a list of files, bytes.
+    """
     with rc_context(STYLE):
         return {
             kind: [
-                figure_bytes(_panel(draw, metrics, c, *column, patients))
-                for c, column in enumerate(zip(labels.T, probs.T, strict=True))
+                figure_bytes(_panel(draw, metrics, c, labels[:, c], probs[:, c], patients))
+                for c in np.flatnonzero(metrics["labelled"])
             ]
             for kind, draw in _DRAW.items()
         }
 
 
-def _panel(draw, *arguments):
+def _panel(draw, metrics, c, *columns):
     """Draw a panel of its own."""
     figure = Figure((2.2, 2.2))
-    _draw_known(draw, figure.add_axes((0.22, 0.2, 0.72, 0.62)), *arguments)
+    draw(figure.add_axes((0.22, 0.2, 0.72, 0.62)), metrics, c, *known_rows(*columns))
     return figure
-
-
-def _draw_known(draw, axes, metrics, c, *columns):
-    """Draw a class, of the films whose label is known."""
-    columns = known_rows(*columns)
-    if len(columns[0]):
-        draw(axes, metrics, c, *columns)
-    else:
-        _set_title(axes, c, "no film has a label")
-        axes.axis("off")
 
 
 def _draw_dots(axes, metrics, figure):
     """A figure of each class with its interval, beside chance and published AUROCs."""
-    y = np.arange(len(CLASS_NAMES))
+    known = np.flatnonzero(metrics["labelled"])
+    y = np.arange(len(known))
     label, bounds = "this run", metrics.get(f"{figure}_95_percent")
     if bounds is not None:
         label = "this run, 95 % interval"
-        axes.hlines(y, *bounds.T, color=OURS, linewidth=2)
+        axes.hlines(y, *bounds[known].T, color=OURS, linewidth=2)
     # Not clipped: an AUROC of 1 is on the edge.
-    axes.plot(metrics[figure], y, "o", color=OURS, clip_on=False, label=label)
+    axes.plot(metrics[figure][known], y, "o", color=OURS, clip_on=False, label=label)
     if figure == "auroc":
         shown = ("CheXNet", "D", THEIRS), ("Paddle-CheXNet", "s", THEIRS_TOO)
         for name, marker, colour in shown if has_published(metrics) else ():
@@ -112,10 +107,9 @@ def _draw_dots(axes, metrics, figure):
             axes.plot(theirs, y, marker, color=colour, fillstyle="none", label=label)
         axes.axvline(0.5, color=CHANCE, linestyle=":", linewidth=1, label="guessing")
     else:
-        positives, known = metrics["positives"], metrics["labelled"]
-        shares = np.divide(positives, known, out=np.full(len(y), np.nan), where=known > 0)
+        shares = metrics["positives"][known] / metrics["labelled"][known]
         axes.plot(shares, y, "|", color=CHANCE, ms=10, label="prevalence, as by guessing")
-    axes.set_yticks(y, CLASS_NAMES)
+    axes.set_yticks(y, [CLASS_NAMES[c] for c in known])
     axes.set_ylim(len(y) - 0.4, -0.6)  # the last row too where its class has no figure
     axes.set_xlabel("AUROC" if figure == "auroc" else "average precision")
     axes.set_xlim(None if figure == "auroc" else 0, 1)

@@ -116,7 +116,8 @@ def _shared(metrics):
     thresholds = metrics.get("thresholds", {}).get("threshold", {})
     return {
         "m": metrics,
-        "classes": CLASS_NAMES,
+        "classes": [name for name in CLASS_NAMES if metrics["labelled"][name]],
+        "all_classes": CLASS_NAMES,
         "rates": RATES,
         "calibration_figures": CALIBRATION_FIGURES,
         "no_threshold": [name for name, value in thresholds.items() if value is None],

@@ -96,7 +96,7 @@ def read_dicom(file, name, window=None, any_modality=False, any_colours=False):
     if not _has_pydicom():
         raise UserError(
             f"{name}: the package pydicom, version 3, which reads DICOM films, is not installed; "
-            "pip install 'pydicom>=3'"
+            "pip install -r requirements-dicom.txt"
         )
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its warnings show values
     try:

@@ -77,7 +77,7 @@ def _receive(url, part, wait):
             if error.code < 500 and error.code not in (408, 429):
                 raise NotFetched(
                     f"{url}: want {name}, got HTTP {error.code}; "
-                    "check the address, or give a mirror with --url-base"
+                    "check the address, or give a mirror with --mirror"
                 ) from None
             problem = f"HTTP {error.code}"
             with contextlib.suppress(TypeError, ValueError):
@@ -93,7 +93,7 @@ def _receive(url, part, wait):
         if failures >= attempts:
             raise NotFetched(
                 f"{url}: nothing came in {failures} attempts ({problem}); run the same command "
-                "again to go on from there, or give a mirror with --url-base: docs/data.md has "
+                "again to go on from there, or give a mirror with --mirror: docs/data.md has "
                 f"the names of the files that it needs, such as {name}"
             )
         pause = min(LONGEST_WAIT, wait * 2 ** max(0, failures - 1))

@@ -9,6 +9,7 @@ import difflib
 import errno
 import importlib.util
 import os
+import re
 import signal
 import sys
 
@@ -384,6 +385,11 @@ def run(function, *arguments):
             raise
         where = f"{error.filename}: " if error.filename else ""
         remedy = "check the path and the free space"
+        if isinstance(error, FileNotFoundError):
+            remedy = "check the path"
+            if published := re.search("pretrained_models|predictions", where):
+                option = "--predictions" if published[0] == "predictions" else "--weights"
+                remedy += f", or fetch what is published: prepare_data.py download {option}"
         if error.errno == errno.EROFS:
             remedy = "give another folder; of read-only data, one of links (mkdir own; "
             remedy += "ln -s FOLDER/* own)"

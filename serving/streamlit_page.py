@@ -67,6 +67,8 @@ def main():
                 f"{values['patients']} patients, where findings may be more or less common than "
                 "where this film is from."
             )
+            if values.get("source"):
+                st.caption(f"These films are: {values['source']}")
     with picture:
         reason = too_coarse(page.crop_size)
         if maps is None:

@@ -307,6 +307,7 @@ def known(random_weights, once):
         weights = {"weights": {"sha256": sha256(random_weights)}, "resize": 144, "crop_size": 128}
         figures = {"auroc_mean": 0.6661, "auroc_mean_over": 13, "images": 774, "patients": 678}
         figures["auroc_mean_95_percent"] = [0.6431, 0.6891]
+        figures["data"] = {"source": "cartoons", "list": None}
         (folder / "metrics.json").write_text(json.dumps(weights | figures))
         facts = {"films": 8, "positives": 2, "prevalence": 0.25, "threshold": 0.5}
         facts |= {"quantiles_without": [n / 100 for n in range(101)], "quantiles_with": None}
@@ -316,7 +317,7 @@ def known(random_weights, once):
         by_class["Mass"] = facts | {"calibration": rising, "threshold": 2.0}
         nothing = dict.fromkeys(("prevalence", "threshold", "quantiles_without", "calibration"))
         by_class["Hernia"] = facts | nothing
-        values = {"films": 8, "patients": 7, "by_class": by_class}
+        values = {"films": 8, "patients": 7, "by_class": by_class, "source": "cartoons"}
         (folder / "operating_points.json").write_text(json.dumps(weights | values))
 
     return once("known_of_random_weights", write)

@@ -187,7 +187,7 @@ WHOLE = dicom(grey())
 
 def test_without_pydicom_one_line_names_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "pydicom", None)
-    with pytest.raises(UserError, match=r"film: the package pydicom.* pip install 'pydicom"):
+    with pytest.raises(UserError, match=r"film: the package pydicom.* -r requirements-dicom.txt"):
         read(WHOLE)
 
 

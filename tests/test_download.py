@@ -102,7 +102,7 @@ def test_no_such_file_is_told_at_once_and_a_dead_server_after_some_attempts(
     server.files["film"], server.tricks["film"] = CONTENT, ["503"] * 100
     with pytest.raises(UserError, match=r"nothing came in 8 attempts \(HTTP 503\)"):
         fetch(f"{server.base}/film", str(tmp_path / "film"), wait=0.001)
-    with pytest.raises(UserError, match=r"refused.*--url-base"):
+    with pytest.raises(UserError, match=r"refused.*--mirror"):
         fetch("http://127.0.0.1:9/film", str(tmp_path / "film"), wait=0.001)
     lines = capsys.readouterr().err.splitlines()  # seven for each of the two: one for each pause
     assert len(lines) == 14 and lines[0].startswith("film: HTTP 503; attempt 2 of 8 in ")
@@ -112,7 +112,7 @@ def test_a_name_without_an_address_is_told_in_seconds_with_what_a_mirror_needs(t
     # RFC 6761: a name in .invalid never means an address.
     with pytest.raises(UserError, match="nothing came in 3 attempts") as error:
         fetch("http://films.invalid/a/train_list.txt", str(tmp_path / "list.txt"), wait=0.001)
-    assert "urlopen" not in str(error.value) and "--url-base: docs/data.md" in str(error.value)
+    assert "urlopen" not in str(error.value) and "--mirror: docs/data.md" in str(error.value)
     assert len(capsys.readouterr().err.splitlines()) == 2  # pauses
 
 

@@ -129,6 +129,9 @@ def test_pytorch_gets_the_tensors_that_were_converted_and_predicts_the_same(
     assert list(state) == list(before)  # torchvision's order
     assert all(torch.equal(state[name], before[name]) for name in before)
     assert all(tensor.is_contiguous() for tensor in state.values())  # safetensors.torch wants that
+    back = forked("convert_torch_weights.py", tmp_path / "out" / "net.pth", tmp_path / "b.pdparams")
+    sizes = f"--resize {SMALL[1]} --crop-size {SMALL[3]}"
+    assert f"note: give {tmp_path / 'b.pdparams'} with {sizes}, of " in back.stderr
     difference = float(result.stdout.rsplit(": ", 1)[1])
     print(f"largest difference from eval.py: {difference:.1e}")
     assert difference <= 1e-5

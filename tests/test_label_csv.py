@@ -324,8 +324,8 @@ def test_what_is_printed_and_drawn(some, tmp_path, capsys):
     write_report(tmp_path, figures, listed, probs, [])
     page = (tmp_path / "report.html").read_text()
     assert "<td>Mass</td>" in page and "Labelled films" in page and "counts nowhere" in page
-    figure = (tmp_path / "figures" / "roc.svg").read_text()
-    assert figure.count("no film has a label") == 1
+    assert "Not known of any film: Hernia." in page and "<td>Hernia</td>" not in page
+    assert page.count('alt="ROC curves: ') == 13
 
 
 @pytest.mark.slow

@@ -84,8 +84,10 @@ def validated(members):
 @pytest.mark.parametrize("method", ["platt", "isotonic"])
 def test_what_eval_writes(validated, method, monkeypatch, capsys):
     folder, labels, words = validated
+    (folder / "labels" / "SOURCE.txt").write_text("cartoons")
     run(monkeypatch, *words, "--calibration", method)
     values = read_reference(folder / "out" / "operating_points.json")
+    assert values["source"] == "cartoons"
     assert (values["films"], values["patients"], values["method"]) == (60, 60, method)
     ours = {"weights": "ab", "crop_size": 224, "resize": 256}
     assert why_of_others(values, ours) is None
@@ -114,8 +116,10 @@ def test_what_eval_writes(validated, method, monkeypatch, capsys):
     assert method == "isotonic" or None in figures["fitted"].values()
     assert f"raw -> calibrated on validation films ({method})" in capsys.readouterr().err
     # Another evaluation into the same folder: nothing of this one is left.
+    (folder / "out" / "doubted_films.csv").touch()
     run(monkeypatch, *(word for word in words if word != "--reference-from" and word != words[-3]))
     assert not (folder / "out" / "operating_points.json").exists()
+    assert not (folder / "out" / "doubted_films.csv").exists()
 
 
 def test_validation_films_are_of_other_patients(validated, monkeypatch):

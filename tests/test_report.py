@@ -56,7 +56,8 @@ def test_a_drawn_roc_curve_keeps_its_steep_beginning():
 
 def test_a_class_without_an_auroc_has_its_row_too():
     axes = Figure().subplots()
-    _draw_dots(axes, {"auroc": np.append(np.full(13, 0.7), np.nan)}, "auroc")
+    metrics = {"auroc": np.append(np.full(13, 0.7), np.nan), "labelled": np.full(14, 9)}
+    _draw_dots(axes, metrics, "auroc")
     bottom, top = axes.get_ylim()
     assert top <= -0.5 and bottom >= 13.5  # rows 0 to 13, half a row of room on either side
 

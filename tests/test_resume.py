@@ -2,8 +2,10 @@
 
 import contextlib
 import csv
+import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -182,6 +184,17 @@ def test_a_run_is_not_overwritten_and_goes_on_with_its_own_options_only(
     words += ["--resume", "--batch-size", 5]
     assert "want batch_size 4 as in its config.json, got 5" in fails("train.py", *words)
     assert times() == before
+
+
+def test_an_older_run_had_the_default_of_an_option_that_its_config_lacks(
+    phantoms, uninterrupted, fails, tmp_path
+):
+    shutil.copytree(uninterrupted, tmp_path / "save")
+    config = json.loads((tmp_path / "save" / "config.json").read_text())
+    del config["window"]
+    (tmp_path / "save" / "config.json").write_text(json.dumps(config))
+    words = [*command(phantoms, tmp_path / "save")[2:], "--resume", "--window", "100,50"]
+    assert "want window None as in its config.json, got [100.0, 50.0]" in fails("train.py", *words)
 
 
 def test_scalars_for_visualdl_count_on_where_a_run_goes_on(phantoms, tmp_path):

@@ -132,6 +132,7 @@ def test_the_page_predicts_what_eval_predicts(
             assert float(shown[0]) == pytest.approx(prob, abs=6e-5)
             assert shown[3] == calibrated[0] or abs(float(shown[3]) - meant.calibrated) < 2e-4
         assert "* Caution: by few validation films with it: Atelectasis 2, " in details[n].text
+        assert "These films are: cartoons" in details[n].text
         canvases = details[n].find_elements("css selector", ".picture canvas")
         assert [each.get_property("width") for each in canvases] == [1024, 1024]
     # Another finding, another opacity.
@@ -150,6 +151,7 @@ def test_the_page_predicts_what_eval_predicts(
     text = opened.text()
     assert sha256_of(page) in text and "Not for clinical use" in text
     assert "Mean test AUROC 0.666 (95 % interval 0.643 to 0.689), over 13 classes" in text
+    assert text.count("These films are: cartoons") == 1
     assert "on 774 films of 678 patients" in text
     # It fits a telephone, and speaks Chinese.
     for width, n in ((390, 5), (390, 6), (1280, 6), (1280, 5)):

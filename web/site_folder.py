@@ -55,7 +55,8 @@ def read_known(thresholds, reference, metrics, weights, crop_size, resize):
     return {
         "thresholds": found and {name: None if np.isnan(t) else t for name, t in found.items()},
         # Not all of it: its paths are of the machine that it was made on.
-        "reference": values and {key: values[key] for key in ("films", "patients", "by_class")},
+        "reference": values
+        and {key: values.get(key) for key in ("films", "patients", "by_class", "source")},
         "evaluation": read_figures(metrics, _evaluation, what) if metrics else None,
     }
 
@@ -72,6 +73,7 @@ def _evaluation(metrics):
         "classes": int(metrics["auroc_mean_over"]),
         "films": int(metrics["images"]),
         "patients": int(metrics["patients"]),
+        "source": metrics.get("data", {}).get("source"),
     }
 
 

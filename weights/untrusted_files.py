@@ -55,7 +55,8 @@ def read_pickle(path):
     except Exception as error:  # a broken pickle can raise anything
         refuse_placeholder(path)
         raise UserError(
-            f"{path}: not a complete .pdparams file ({first_line(error)}); download it again"
+            f"{path}: not a complete .pdparams file ({first_line(error)}); "
+            "give another, or download it again"
         ) from None
 
 

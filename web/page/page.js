@@ -197,6 +197,7 @@ function showFacts() {
     const interval = low ? say("interval", { low, high }) : "";
     const mean = evaluation.mean.toFixed(3);
     lines.push(say("measured", { ...evaluation, mean, interval }));
+    if (evaluation.source) lines.push(say("theseFilms", evaluation));
   } else {
     lines.push(say("notMeasured"));
   }
@@ -293,6 +294,7 @@ function showBody(film) {
     if (cautions.length) left.append(make("p", say("caution", { list: cautions.join(", ") })));
     if (isNoneAbove(settings, result.probs)) left.append(make("p", say("noneAbove")));
     if (settings.reference) left.append(make("p", say("referenceOf", settings.reference)));
+    if (settings.reference?.source) left.append(make("p", say("theseFilms", settings.reference)));
     left.append(make("p", say("seconds", { seconds: result.seconds.toFixed(1) })));
     body.append(left, filmFigure(film));
   }
