@@ -16,29 +16,22 @@ SHARED = ROOT.parent / "shared"
 FILMS = sorted((SHARED / "sample" / "images").glob("*.png"))  # 1024 x 1024
 
 
-class Films:
-    """The sample's films as dataset.ChestXray14 gives them, without a list."""
-
-    def __getitem__(self, index):
-        from films.film_pixels import read_film
-
-        return read_film(FILMS[index]), np.zeros(14, np.float32)
-
-    def __len__(self):
-        return len(FILMS)
-
-
 def evaluation(precision):
     """eval.py's way: loader, worker processes, `paddle.Model.evaluate`, predictor."""
+    from dataset import ChestXray14
     from evaluation.network_run import predict
+    from films.label_lists import LabelList
     from inference.engine import choose_engine
     from model import CheXNet, TenCrop
     from runtime.devices import set_device
 
     set_device("auto")
     layer, *_ = choose_engine(CheXNet(), 224, precision)
+    names = [path.name for path in FILMS]
+    listed = LabelList(names, np.zeros((len(names), 14), np.float32), names)
     yield
-    predict(TenCrop(layer, 224), Films(), crops=10, batch_size=8, num_workers=2)
+    films = ChestXray14(str(SHARED / "sample"), listed)
+    predict(TenCrop(layer, 224), films, crops=10, batch_size=8, num_workers=2)
 
 
 def forward(precision, crops):

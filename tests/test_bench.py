@@ -14,6 +14,15 @@ from PIL import Image
 pytestmark = pytest.mark.slow
 
 
+def test_the_evaluation_that_is_timed_runs(shared):
+    code = "import ours; ours.FILMS = ours.FILMS[:2]; task = ours.evaluation('fp32'); "
+    code += "next(task); next(task, None)"  # it starts the clock, and ends
+    paths = os.pathsep.join(map(str, (ROOT, ROOT / "benchmarks")))
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, env=os.environ | {"PYTHONPATH": paths}, capture_output=True)
+    assert result.returncode == 0, result.stderr.decode()
+
+
 @pytest.mark.rare
 def test_the_table_of_a_device_has_train_and_eval_in_every_precision(on_device):
     words = ["--batch-size", 2, "--steps", 3, "--resize", 72, "--crop-size", 64]
