@@ -112,7 +112,7 @@ class ChestXray14(paddle.io.Dataset):
         return read_film(self.paths[index], side, reading=self.reading)
 
     def __getitem__(self, index):
-        """Return film uint8 `[1, H, W]` and labels float32 `[14]`, NumPy arrays; NaN: unknown."""
+        """Return film uint8 `[1, H, W]` and labels float32 `[C]`, NumPy arrays; NaN: unknown."""
         if self._rows is None:
             film, facts = read_film_with_facts(self.paths[index], self.resize, reading=self.reading)
             if self.is_noting:

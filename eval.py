@@ -198,7 +198,7 @@ from inference.activation_maps import KeepingTenCrop
 from inference.engine import choose_engine
 from model import CheXNet, TenCrop, load_weights
 from public_data.nih_tables import read_data_entry, subgroups
-from runtime.devices import describe_device, is_first_rank, print_once, set_device
+from runtime.devices import describe_device, is_first_rank, print_on_first_rank, set_device
 from runtime.files import file_facts
 from runtime.versions import versions
 from weights.trained_sizes import check_window, choose_sizes
@@ -273,7 +273,7 @@ def choose_films(args):
             listed, args.data_dir, args.resize, reading, args.num_workers
         )
     for line in left_out.lines():
-        print_once(line, file=sys.stderr)
+        print_on_first_rank(line, file=sys.stderr)
     return listed, left_out
 
 
@@ -324,7 +324,7 @@ def learn_from_validation(args, listed, unions):
     ours = source_of(args.predictions) if args.predictions else network_facts(args)
     if other := why_of_others(theirs, ours):
         text = f"warning: {args.thresholds_from}: {other}; predict those films as these"
-        print_once(text, file=sys.stderr)
+        print_on_first_rank(text, file=sys.stderr)
     _, labels, patients = validation
     rule, thresholds = args.threshold_rule, choose_thresholds(labels, probs, args.threshold_rule)
     of_unions = union_labels(unions, args.thresholds_list, validation), union_probs(unions, probs)
@@ -349,11 +349,11 @@ def network_facts(args):
 
 def run_network(args, films):
     """Return the films' probabilities, what those depend on, and a `MapSource`."""
-    print_once("=> loading checkpoint")
+    print_on_first_rank("=> loading checkpoint")
     network = CheXNet(len(CLASS_NAMES))
     load_weights(network, args.weights)
-    print_once("=> loaded checkpoint", flush=True)
-    print_once(f"films come from {films.source}", file=sys.stderr)
+    print_on_first_rank("=> loaded checkpoint", flush=True)
+    print_on_first_rank(f"films come from {films.source}", file=sys.stderr)
     layer, precision, engine = choose_engine(network, args.crop_size, args.precision)
     on_cpu = args.device == "cpu"
     has_pictures = args.output_dir and not args.no_report and len(films) <= KEPT_FILMS

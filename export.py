@@ -170,7 +170,7 @@ def check_tools(form):
 
 
 def predict_as_eval(network, films, crop_size):
-    """Return what eval.py predicts of films, float32 `[N, 14]`."""
+    """Return what eval.py predicts of films, float32 `[N, C]`."""
     # Paddle 2.6 fails on the program that it would do so with.
     fast = network if IS_PADDLE_2 else run_on_cpu(network, crop_size)[0]
     ten_crop = TenCrop(fast, crop_size)

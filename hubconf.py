@@ -49,7 +49,7 @@ def chexnet(weights=None, ten_crop=False, pretrained=False):
 
     Returns:
         A `paddle.nn.Layer` in eval mode: float32 `[N, 3, 224, 224]`, ImageNet-normalised, or uint8
-        pixels in; float32 `[N, 14]` out, in the order of `dataset.CLASS_NAMES`.
+        pixels in; float32 `[N, C]` out, in the order of `dataset.CLASS_NAMES`.
 
     Raises:
         UserError: the weights are missing or do not fit.

@@ -155,7 +155,7 @@ from films.film_pixels import Reading
 from films.label_lists import CLASS_NAMES, films_shared
 from kernels import onednn
 from model import CheXNet, load_weights
-from runtime.devices import describe_device, is_first_rank, print_once, set_device
+from runtime.devices import describe_device, is_first_rank, print_on_first_rank, set_device
 from runtime.files import UserError, sha256, write_json
 from runtime.precision import check_precision, current_float32_kind
 from runtime.versions import commit, versions
@@ -205,16 +205,16 @@ def main(args):
     )
     config = configuration(args, device)
     with log_file(args.log_dir, args.verbose) as log:
-        print_once(shown(config))
-        print_once(f"films come from {train_set.source}")
+        print_on_first_rank(shown(config))
+        print_on_first_rank(f"films come from {train_set.source}")
         if device == "cpu":
-            print_once(f"the network is computed by {onednn.describe()}")
+            print_on_first_rank(f"the network is computed by {onednn.describe()}")
         if found:
             check_same_options(args.save_dir, config)
             checkpoints.restore(found[-1], scaler)
-            print_once(f"going on from {found[-1]}")
+            print_on_first_rank(f"going on from {found[-1]}")
         elif args.resume:
-            print_once(f"{args.save_dir} has no checkpoint: starting from the beginning")
+            print_on_first_rank(f"{args.save_dir} has no checkpoint: starting from the beginning")
         if is_first_rank():
             write_json(os.path.join(args.save_dir, "config.json"), config)
         if run.epoch < args.epochs and run.waited < args.patience:
@@ -254,7 +254,7 @@ def load_data(args):
     if np.isnan(train_set.labels).all():
         raise UserError(f"{args.train_list}: no known label in it to learn from; fill them in")
     if shared := films_shared(val_set.listed, train_set.listed):
-        print_once(
+        print_on_first_rank(
             f"warning: {args.val_list}: {len(shared)} films are of patients in {args.train_list}, "
             f"{shared[0]} first: its figures will promise too much",
             file=sys.stderr,
@@ -362,13 +362,17 @@ def say_what_is_there(args, run, log):
     """Print how the run ended, where its results are, and the command that comes next."""
     monitor, best = monitored(args.monitor), best_weights(args.save_dir)
     is_there = os.path.exists(best)
-    print_once(f"done: epoch {run.epoch}, best validation {monitor} {run.best:.4f}")
+    print_on_first_rank(f"done: epoch {run.epoch}, best validation {monitor} {run.best:.4f}")
     weights = best if is_there else f"none; {monitor} was never defined on {args.val_list}"
-    print_once(f"weights: {weights}")
-    print_once(f"figures of each epoch: {args.save_dir}/metrics.csv, curves.png; log: {log}")
+    print_on_first_rank(f"weights: {weights}")
+    print_on_first_rank(
+        f"figures of each epoch: {args.save_dir}/metrics.csv, curves.png; log: {log}"
+    )
     if is_there:
         window = f" --window={shown_window(args.window)}" if args.window else ""
-        print_once(f"next: python eval.py --data-dir {args.data_dir} --weights {best}{window}")
+        print_on_first_rank(
+            f"next: python eval.py --data-dir {args.data_dir} --weights {best}{window}"
+        )
 
 
 def shown(config):

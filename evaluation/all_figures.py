@@ -38,7 +38,7 @@ class Beside(NamedTuple):
         other_labels: of classes and unions by that list, `[N, 14 + U]`.
         validation: the films that thresholds were chosen on, a `LabelList`.
         chosen: the thresholds' "from" and "rule".
-        thresholds, union_thresholds: `[14]` and `[U]`.
+        thresholds, union_thresholds: `[C]` and `[U]`.
         reference: what operating_points.json will hold.
         groups: dict of dicts of indices of films, by sex, age and view.
         boxed: a `BoxedFilms`.
@@ -63,7 +63,7 @@ def measure_all(listed, probs, beside, maps=None, with_intervals=True):
 
     Args:
         listed: the tested films, a `LabelList`.
-        probs: float `[N, 14]`.
+        probs: float `[N, C]`.
         beside: a `Beside`.
         maps: a `MapSource`, where there are boxes.
         with_intervals: 95 % intervals too.

@@ -23,8 +23,8 @@ def other_order(labels, probs):
     The best assignment of outputs to classes has the largest mean AUROC (Kuhn 1955).
 
     Args:
-        labels: `[N, 14]`, 0, 1, or NaN where the label is unknown.
-        probs: float `[N, 14]`.
+        labels: `[N, C]`, 0, 1, or NaN where the label is unknown.
+        probs: float `[N, C]`.
     """
     counts = np.stack([np.nansum(labels == kind, axis=0) for kind in (0, 1)])
     known = np.flatnonzero(counts.min(axis=0) >= LEAST_FILMS)

@@ -116,7 +116,7 @@ def begin_results(folder, names, probs, reference=None, failed=()):
     Args:
         folder: where.
         names: of N films.
-        probs: float32 `[N, 14]`.
+        probs: float32 `[N, C]`.
         reference: what operating_points.json is to hold, or None: no such file.
         failed: dict from films that could not be read to why; empty: no failed.csv.
     """

@@ -1,6 +1,7 @@
 """Every figure of an evaluation, from labels and probabilities, as dicts of arrays.
 
-A figure of each class is an array `[14]`, its intervals `[14, 2]`; NaN where it is not defined.
+A figure of each of C classes (14) is an array `[C]`, its intervals `[C, 2]`; NaN where it is not
+defined.
 The interval of one figure is a list: an array of two would be one of two classes.
 `written_figures.for_json` makes of them what metrics.json has.
 """
@@ -47,13 +48,13 @@ def measure(labels, probs, patients, with_intervals=True):
     """Return how well the probabilities rank films and how near they are to the truth.
 
     Args:
-        labels: `[N, 14]`, 0, 1 or NaN for unknown, which counts nowhere.
-        probs: float `[N, 14]`.
+        labels: `[N, C]`, 0, 1 or NaN for unknown, which counts nowhere.
+        probs: float `[N, C]`.
         patients: `[N]`, the patient of each film.
         with_intervals: 95 % intervals too (see `intervals`).
 
     Returns:
-        dict of numbers, arrays `[14]` and `[14, 2]`.
+        dict of numbers, arrays `[C]` and `[C, 2]`.
     """
     figures = {
         **with_mean("auroc", auroc(labels, probs)),
@@ -82,7 +83,7 @@ def measure(labels, probs, patients, with_intervals=True):
 
 
 def measure_thresholds(labels, probs, patients, thresholds, with_intervals=True):
-    """Return what thresholds `[14]` give on these films (see `measure`)."""
+    """Return what thresholds `[C]` give on these films (see `measure`)."""
     figures = rate_figures(labels, probs, patients, thresholds, with_intervals)
     all_films = [np.arange(len(labels))]
     found = rates_by_group(labels, probs, patients, thresholds, all_films)
@@ -168,11 +169,11 @@ def measure_calibration(labels, probs, values):
     """Return how near probabilities are to the truth before and after they are calibrated.
 
     Args:
-        labels, probs: `[N, 14]`, of films that nothing was fitted on.
+        labels, probs: `[N, C]`, of films that nothing was fitted on.
         values: what `reference_values` returned.
 
     Returns:
-        dict: "method", "fitted" (dict by class), "before" and "after" (dicts of `[14]`).
+        dict: "method", "fitted" (dict by class), "before" and "after" (dicts of `[C]`).
     """
     kinds = {"before": np.asarray(probs, np.float64), "after": calibrated_of(probs, values)}
     figures = {
@@ -198,7 +199,7 @@ def measure_subgroups(labels, probs, patients, groups, thresholds=None, with_int
     Args:
         labels, probs, patients: as for `measure`.
         groups: dict of dicts of indices, as `nih_tables.subgroups` returns.
-        thresholds: `[14]`, or None: no rates.
+        thresholds: `[C]`, or None: no rates.
 
     Returns:
         dict: "subgroups", a dict of dicts like `groups`, and with thresholds "subgroup_gaps".
@@ -287,7 +288,7 @@ def with_mean(figure, values):
 
 
 def counts_of(labels, patients):
-    """Return how many films, and patients, each class has, and of how many it is known: `[14]`."""
+    """Return how many films, and patients, each class has, and of how many it is known: `[C]`."""
     positive, patients = labels == 1, np.asarray(patients)
     return {
         "positives": positive.sum(axis=0),
@@ -304,7 +305,7 @@ def participant_flow(listed, probs, validation=None):
 
     Args:
         listed: the films that are tested, a `LabelList`.
-        probs: float `[N, 14]`, their probabilities.
+        probs: float `[N, C]`, their probabilities.
         validation: the films that thresholds were chosen on, a `LabelList`, or None.
 
     Returns:

@@ -40,8 +40,8 @@ def choose_examples(labels, probs, boxed):
     its likeliest of those left, and a class without any left is left out.
 
     Args:
-        labels: `[N, 14]`, 0, 1 or NaN for unknown, which is neither right nor wrong.
-        probs: float `[N, 14]`.
+        labels: `[N, C]`, 0, 1 or NaN for unknown, which is neither right nor wrong.
+        probs: float `[N, C]`.
         boxed: list of (index of a film, index of a class) that a radiologist boxed.
 
     Returns:
@@ -172,7 +172,7 @@ def draw_examples(maps, films, probs, boxed=None):
     Args:
         maps: a `MapSource`.
         films: a `ChestXray14`.
-        probs: float `[N, 14]`.
+        probs: float `[N, C]`.
         boxed: `BoxedFilms`, or None.
 
     Returns:

@@ -47,7 +47,7 @@ class BatchBar(paddle.callbacks.Callback):
 
 
 def predict(ten_crop, films, crops, batch_size, num_workers):
-    """Return the probabilities of all films, float32 `[N, 14]`.
+    """Return the probabilities of all films, float32 `[N, C]`.
 
     Args:
         ten_crop: a `TenCrop`; of one crop only its network is asked.

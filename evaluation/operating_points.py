@@ -43,10 +43,10 @@ def reference_values(labels, probs, patients, thresholds, method):
     """Return what validation films say of probabilities, for operating_points.json.
 
     Args:
-        labels: `[N, 14]`, 0, 1 or NaN for unknown, which counts nowhere.
-        probs: float `[N, 14]`.
+        labels: `[N, C]`, 0, 1 or NaN for unknown, which counts nowhere.
+        probs: float `[N, C]`.
         patients: `[N]`, the patient of each film.
-        thresholds: `[14]`, NaN where there is none, that were chosen on them.
+        thresholds: `[C]`, NaN where there is none, that were chosen on them.
         method: as for `fit_calibration`.
 
     Returns:
@@ -80,7 +80,7 @@ def _quantiles(scores):
 
 
 def calibrated_of(probs, values):
-    """Return calibrated probabilities, float `[N, 14]` -> float64 `[N, 14]`; NaN without any."""
+    """Return calibrated probabilities, float `[N, C]` -> float64 `[N, C]`; NaN without any."""
     fitted = [values["by_class"][name]["calibration"] for name in CLASS_NAMES]
     return np.stack([calibrate(*column) for column in zip(probs.T, fitted, strict=True)], axis=1)
 
@@ -105,7 +105,7 @@ def meanings(probs, thresholds=None, values=None):
     """Return what is known of a film's probabilities.
 
     Args:
-        probs: float `[14]`.
+        probs: float `[C]`.
         thresholds: what `read_thresholds` returned, or None.
         values: what `read_reference` returned, or None.
 

@@ -102,7 +102,7 @@ def finding_rows(film, probs, known):
 
     Args:
         film: its name.
-        probs: float32 `[14]`.
+        probs: float32 `[C]`.
         known: dict from class to `operating_points.Meaning`.
     """
     return [
@@ -116,7 +116,7 @@ def write_tables(folder, probs, boxes, findings, failed):
 
     Args:
         folder: path.
-        probs: dict from film to float32 `[14]`.
+        probs: dict from film to float32 `[C]`.
         boxes: rows of `draw_pictures`, for boxes.csv.
         findings: rows of `finding_rows`, for findings.csv.
         failed: dict from film to what is wrong with it.

@@ -18,7 +18,7 @@ def write_predictions(path, names, probs):
     Args:
         path: the CSV file.
         names: N film names.
-        probs: float32 `[N, 14]`.
+        probs: float32 `[N, C]`.
     """
     pairs = zip(names, probs, strict=True)
     write_rows(path, COLUMNS, ((name, *map(str, row)) for name, row in pairs))
@@ -47,7 +47,7 @@ def read_predictions(path, names, option="--test-list"):
         option: which one gives them, for the message.
 
     Returns:
-        float32 `[N, 14]`.
+        float32 `[N, C]`.
 
     Raises:
         UserError: the file is missing or broken, or lacks one of the films. It may have more.
@@ -85,7 +85,7 @@ def read_predictions(path, names, option="--test-list"):
 def mean_predictions(paths, names):
     """Return the mean of several predictions.csv of the same films (see `read_predictions`).
 
-    Of probabilities, as the ten crops': float32 `[N, 14]`. One file's mean is that file's bits.
+    Of probabilities, as the ten crops': float32 `[N, C]`. One file's mean is that file's bits.
     """
     total = sum(read_predictions(path, names).astype(np.float64) for path in paths)
     return (total / len(paths)).astype(np.float32)

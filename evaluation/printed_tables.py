@@ -9,10 +9,11 @@ from evaluation.intervals import FEW_PATIENTS, SIGNIFICANT
 from evaluation.thresholds import LEAST_POSITIVES, RATES, largest_gaps
 from evaluation.written_figures import (
     CALIBRATION_FIGURES,
-    FEW_WORDS,
     few_patients,
+    few_words,
     figure_of,
     figure_text,
+    is_mean_unsure,
     missed_text,
     number_text,
     table_text,
@@ -51,11 +52,12 @@ def show_intervals(figures):
         of = f"of {labelled:,} labelled films" if labelled < figures["images"] else ""
         rows.append((f"{name} *" if name in few else name, *cells, prevalence, of))
     cells = [figure_of(figures, f"{key}_mean") for key in ("auroc", "average_precision")]
-    _say_table([*rows, ("mean", *cells)])
+    of_most = with_intervals and is_mean_unsure(figures["positive_patients"])
+    _say_table([*rows, ("mean *" if of_most else "mean", *cells)])
     if unknown:
         say_wrapped(f"  not known of any film: {', '.join(unknown)}")
     if few:
-        say_wrapped(f"  * {FEW_WORDS}")
+        say_wrapped(f"  * {few_words(figures['positive_patients'])}")
 
 
 def show_difference(figures, a, b):

@@ -40,8 +40,8 @@ def draw_figures(metrics, labels, probs, patients):
 
     Args:
         metrics: what `figures.measure` and the others returned.
-        labels: `[N, 14]`, 0, 1 or NaN for unknown, which is not drawn.
-        probs: float `[N, 14]`.
+        labels: `[N, C]`, 0, 1 or NaN for unknown, which is not drawn.
+        probs: float `[N, C]`.
         patients: `[N]`, the patient of each film.
 
     Returns:

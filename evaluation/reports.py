@@ -15,8 +15,8 @@ from evaluation.localization import OVERLAPS
 from evaluation.thresholds import LEAST_POSITIVES, MISSED, RATES, largest_gaps
 from evaluation.written_figures import (
     CALIBRATION_FIGURES,
-    FEW_WORDS,
     few_patients,
+    few_words,
     figure_text,
     for_json,
     missed_text,
@@ -35,7 +35,7 @@ def write_report(folder, figures, listed, probs, examples, why_none=None):
         folder: where.
         figures: dict of all that was measured, and of what metrics.json says beside it.
         listed: N films, a `LabelList`.
-        probs: float `[N, 14]`.
+        probs: float `[N, C]`.
         examples: list of `heat_maps.Example`.
         why_none: why there are no examples, if there are none.
     """
@@ -124,7 +124,7 @@ def _shared(metrics):
         "gaps": largest_gaps(metrics.get("subgroup_gaps", {})),
         "enough": LEAST_POSITIVES,
         "few": few_patients(metrics["positive_patients"].values()),
-        "few_words": FEW_WORDS,
+        "few_words": few_words(metrics["positive_patients"].values()),
         "date": datetime.date.today().isoformat(),
     }
 

@@ -94,7 +94,7 @@ def _draw_rate(axes, metrics, kind, rate):
 
 
 def _draw_group(axes, name, figures, rate, y, colour, marker):
-    """Draw a rate of a group at heights y, `[14]`; return what was drawn, arrays of `[14]`."""
+    """Draw a rate of a group at heights y, `[C]`; return what was drawn, arrays of `[C]`."""
     there = len(CLASS_NAMES) - len(figures["too_few_positives"])
     label = name if there == len(CLASS_NAMES) else f"{name} ({there} of {len(CLASS_NAMES)} classes)"
     drawn = [figures[rate]]

@@ -62,7 +62,7 @@ def read_validation(predictions, label_list, tested, test_list):
         test_list: where they are listed, for the message.
 
     Returns:
-        A `LabelList`, and float32 `[N, 14]`.
+        A `LabelList`, and float32 `[N, C]`.
 
     Raises:
         UserError: a file is broken, or a patient is in both lists.

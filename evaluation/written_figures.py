@@ -23,7 +23,7 @@ def for_json(figures):
 
     Args:
         figures: dict, with dicts and lists in it, of what `figures.measure` and the others return:
-            arrays `[14]` and `[14, 2]`, a number or an interval for each class; lists of two, an
+            arrays `[C]` and `[C, 2]`, a number or an interval for each class; lists of two, an
             interval; numbers, texts, None. What has this form already stays as it is.
 
     Returns:
@@ -88,6 +88,21 @@ def few_patients(counts):
     """
     pairs = zip(CLASS_NAMES, counts, strict=True)
     return [name for name, count in pairs if 0 < count < FEW_PATIENTS]
+
+
+def is_mean_unsure(counts):
+    """Tell whether most classes in a mean have too few patients for a sure interval.
+
+    Args:
+        counts: 14 numbers of patients with the finding.
+    """
+    return bool(2 * len(few_patients(counts)) > sum(count > 0 for count in counts))
+
+
+def few_words(counts):
+    """Return what a mark beside a class says, and beside the mean, if it has one."""
+    of_mean = "; most classes of the mean are such" if is_mean_unsure(counts) else ""
+    return FEW_WORDS + of_mean
 
 
 def table_text(rows, indent="  ", gap="  "):

@@ -90,7 +90,7 @@ class FilmLoader(paddle.io.DataLoader):
         )
 
     def __iter__(self):
-        """Yield batches: tensors of films, uint8 `[N, 1, H, W]`, and labels, float32 `[N, 14]`."""
+        """Yield batches: tensors of films, uint8 `[N, 1, H, W]`, and labels, float32 `[N, C]`."""
         is_noting = self._films.is_noting
         if is_noting:  # workers begin with what is here
             self.notes, self._films.notes = FilmNotes(), FilmNotes()

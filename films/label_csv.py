@@ -7,7 +7,7 @@ import re
 import sys
 
 from films.csv_rows import csv_rows
-from runtime.devices import print_once
+from runtime.devices import print_on_first_rank
 from runtime.files import UserError
 
 FILM, PATIENT = "Image Index", "Patient ID"
@@ -92,7 +92,7 @@ def _written_once(path, patients):
 @functools.cache  # said once, however often a list is read
 def note_once(text):
     """Print a note to the standard error."""
-    print_once(f"note: {text}", file=sys.stderr)
+    print_on_first_rank(f"note: {text}", file=sys.stderr)
 
 
 def _check_header(where, header, classes):

@@ -33,7 +33,7 @@ class LabelList(NamedTuple):
 
     Attributes:
         names: list of file names; those of a CSV file may have folders.
-        labels: `[N, 14]`, in the order of `CLASS_NAMES`: uint8 of 0 and 1, or float32 with NaN
+        labels: `[N, C]`, in the order of `CLASS_NAMES`: uint8 of 0 and 1, or float32 with NaN
             where any label is unknown. What forgets to leave these out becomes NaN, and is seen.
         patients: list of texts, the patient of each film.
     """
@@ -109,7 +109,7 @@ def _read_text(path):
 
 
 def _read_flags(path, lines):
-    """Return names and labels uint8 `[N, 14]` of lines with a name and 14 flags."""
+    """Return names and labels uint8 `[N, C]` of lines with a name and 14 flags."""
     while lines and not lines[-1].strip():
         lines.pop()
     if not lines:

@@ -7,7 +7,7 @@ import paddle
 from films.label_lists import CLASS_NAMES
 from inference.cpu_predictor import CPUPredictor, NoEngine, has_bfloat16
 from model import AutoCast, CheXNet, load_weights
-from runtime.devices import print_once
+from runtime.devices import print_on_first_rank
 from runtime.files import UserError, first_line
 from runtime.precision import check_precision, current_float32_kind
 
@@ -94,9 +94,9 @@ def run_on_cpu(network, size, precision="fp32"):
         try:
             return CPUPredictor(network, size, precision, engine), engine
         except NoEngine as reason:
-            print_once(f"{reason}: using {instead}", file=sys.stderr)
+            print_on_first_rank(f"{reason}: using {instead}", file=sys.stderr)
         except Exception as error:  # Paddle's C++ side raises what it likes
-            print_once(
+            print_on_first_rank(
                 f"the {name} engine does not run ({first_line(error)}): using {instead}",
                 file=sys.stderr,
             )

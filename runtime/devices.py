@@ -157,7 +157,7 @@ def is_first_rank():
     return paddle.distributed.get_rank() == 0
 
 
-def print_once(*words, **options):
+def print_on_first_rank(*words, **options):
     """Print, only in the first of several processes."""
     if is_first_rank():
         print(*words, **options)

@@ -7,8 +7,13 @@ import numpy as np
 from evaluation.figures import measure, measure_subgroups, measure_thresholds
 from evaluation.printed_tables import show_intervals, show_subgroups
 from evaluation.subgroup_plots import draw_group_figures
-from evaluation.written_figures import for_json
+from evaluation.written_figures import for_json, is_mean_unsure
 from films.label_lists import CLASS_NAMES
+
+
+def test_a_mean_is_unsure_where_most_of_its_classes_are():
+    """Of 13 classes that somebody has, 7 and 6 with fewer than 10 patients."""
+    assert is_mean_unsure([9] * 7 + [10] * 6 + [0]) and not is_mean_unsure([9] * 6 + [10] * 7 + [0])
 
 
 def test_two_patients_have_figures_and_no_intervals(capsys):
@@ -34,4 +39,5 @@ def test_two_patients_have_figures_and_no_intervals(capsys):
     printed = capsys.readouterr().err
     assert "  Mass *" in printed and "(no interval)" in printed and "nan to nan" not in printed
     assert "fewer than 10 patients with the finding" in printed and "Hernia *" not in printed
+    assert "  mean *" in printed and "most classes of the mean are such" in printed
     assert metrics["positive_patients"][CLASS_NAMES[13]] == 0

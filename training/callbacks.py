@@ -9,7 +9,7 @@ import time
 import numpy as np
 import paddle
 
-from runtime.devices import is_first_rank, print_once
+from runtime.devices import is_first_rank, print_on_first_rank
 from runtime.files import UserError, first_line
 from training.recipe import float32_state
 from weights.weight_files import save_state
@@ -118,10 +118,12 @@ class EpochLine(paddle.callbacks.Callback):
             parts.append(f"{name.replace('_', ' ', 1)} {row[name]:.4f}{' (best)' * best}")
         parts.append(f"rate {row['learning_rate']:.3g}")
         epoch, left = f"epoch {row['epoch']}/{self.epochs}", self.epochs - row["epoch"]
-        print_once(f"{epoch}: {', '.join(parts)}")
+        print_on_first_rank(f"{epoch}: {', '.join(parts)}")
         if self.began is not None:
             took = datetime.timedelta(seconds=round(time.monotonic() - self.began))
-            print_once(f"{epoch}: took {took}" + (f", at most {left * took} left" if left else ""))
+            print_on_first_rank(
+                f"{epoch}: took {took}" + (f", at most {left * took} left" if left else "")
+            )
 
 
 class SkippedSteps(paddle.callbacks.Callback):
@@ -138,7 +140,7 @@ class SkippedSteps(paddle.callbacks.Callback):
         self.run = run
 
     def on_epoch_end(self, epoch, logs=None):
-        print_once(f"the loss scaler skipped {self.run.skipped} of {self.run.step} steps")
+        print_on_first_rank(f"the loss scaler skipped {self.run.skipped} of {self.run.step} steps")
 
 
 class BestModel(paddle.callbacks.Callback):
@@ -169,7 +171,7 @@ class BestModel(paddle.callbacks.Callback):
         run.waited += 1
         if run.waited >= self.patience:
             self.model.stop_training = True
-            print_once(
+            print_on_first_rank(
                 f"early stopping: no better {self.monitor} than {run.best:.4f} "
                 f"in {run.waited} evaluations"
             )

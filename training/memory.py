@@ -4,7 +4,7 @@ import sys
 
 import paddle
 
-from runtime.devices import free_memory, print_once
+from runtime.devices import free_memory, print_on_first_rank
 from runtime.files import UserError
 
 GIB = 2**30
@@ -49,7 +49,7 @@ def warn_of_memory(films, crop_size, half, recompute):
     if (free := free_memory()) is None:
         return
     if text := why_too_much(free, films, crop_size, half, recompute):
-        print_once(f"warning: {text}", file=sys.stderr)
+        print_on_first_rank(f"warning: {text}", file=sys.stderr)
 
 
 def why_too_much(free, films, crop_size, half, recompute):

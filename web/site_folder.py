@@ -207,7 +207,7 @@ def _named_by_content(folder, source, name):
 
 
 def predict_in_node(folder, films):
-    """Return what the page's own scripts predict of films, in Node: float32 `[N, 14]`.
+    """Return what the page's own scripts predict of films, in Node: float32 `[N, C]`.
 
     Args:
         folder: of the page.
