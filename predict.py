@@ -6,6 +6,7 @@ prints a table for each film and writes predictions.csv and, for its three likel
 picture of the film beside the film under its heat map. `--serve` opens a page to drop films on.
 """
 
+import difflib
 import functools
 import os
 import sys
@@ -112,7 +113,9 @@ COLUMNS = ("calibrated", "base rate", "above", "threshold", "decision", "caution
 def main(args):
     for name in args.classes:
         if name not in CLASS_NAMES:
-            raise UserError(f"--classes: want some of {','.join(CLASS_NAMES)}, got {name!r}")
+            near = difflib.get_close_matches(name, CLASS_NAMES, 1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise UserError(f"--classes: want some of {','.join(CLASS_NAMES)}, got {name!r}{meant}")
     thresholds = values = known = None
     if args.thresholds:
         thresholds, known = read_thresholds(args.thresholds)

@@ -171,6 +171,8 @@ def test_films_it_cannot_read_leave_nothing_behind(fails, films, random_weights,
     twin = tmp_path / films[0].name
     twin.write_bytes(films[0].read_bytes())
     assert "want films of different names" in fails("predict.py", films[0], twin, *words)
+    error = fails("predict.py", films[0], "--classes", "Pleural Thickening", *words)
+    assert "did you mean Pleural_Thickening?" in error
     error = fails("predict.py", films[0], "--classes", "Cold", *words)
     assert "want some of Atelectasis" in error
     metrics = tmp_path / "metrics.json"
