@@ -188,6 +188,7 @@ NO_BREAK = "\N{NO-BREAK SPACE}"
 
 def main(args):
     command_line.check_sizes(args.resize, args.crop_size)
+    fill_in_defaults(args)
     device = choose_device(args)
     paddle.seed(args.seed)
     train_set, train_loader, val_loader = load_data(args)
@@ -242,10 +243,14 @@ def choose_device(args):
     return device
 
 
-def load_data(args):
-    """Return the training films and the loaders of training and validation batches."""
+def fill_in_defaults(args):
+    """Fill in the paths that depend on the data folder."""
     args.train_list = args.train_list or command_line.label_list(args.data_dir, args.split, "train")
     args.val_list = args.val_list or command_line.label_list(args.data_dir, args.split, "val")
+
+
+def load_data(args):
+    """Return the training films and the loaders of training and validation batches."""
     reading = Reading(*command_line.reading_options(args))
     options = {"resize": args.resize, "reading": reading}
     crop = RandomCropFlip(args.crop_size)

@@ -38,8 +38,8 @@ def show_aurocs(figures):
 def show_intervals(figures):
     """Print AUROC and average precision of each class, their intervals, and the prevalence."""
     with_intervals = "interval_method" in figures
-    of = f"95 % intervals over {figures['patients']:,} patients:"
-    say(of if with_intervals else "without intervals:")
+    heading = f"95 % intervals over {figures['patients']:,} patients:"
+    say(heading if with_intervals else "without intervals:")
     few = few_patients(figures["positive_patients"]) if with_intervals else []
     rows = [("", "AUROC", "average precision", "prevalence", "")]
     unknown = [name for c, name in enumerate(CLASS_NAMES) if not figures["labelled"][c]]
@@ -49,8 +49,8 @@ def show_intervals(figures):
         cells = [figure_of(figures, key, c) for key in ("auroc", "average_precision")]
         positives, labelled = figures["positives"][c], figures["labelled"][c]
         prevalence = number_text(positives / labelled if labelled else None, ".4f")
-        of = f"of {labelled:,} labelled films" if labelled < figures["images"] else ""
-        rows.append((f"{name} *" if name in few else name, *cells, prevalence, of))
+        remark = f"of {labelled:,} labelled films" if labelled < figures["images"] else ""
+        rows.append((f"{name} *" if name in few else name, *cells, prevalence, remark))
     cells = [figure_of(figures, f"{key}_mean") for key in ("auroc", "average_precision")]
     of_most = with_intervals and is_mean_unsure(figures["positive_patients"])
     _say_table([*rows, ("mean *" if of_most else "mean", *cells)])
