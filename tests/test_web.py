@@ -151,7 +151,7 @@ def test_the_page_predicts_what_eval_predicts(
     text = opened.text()
     assert sha256_of(page) in text and "Not for clinical use" in text
     assert "Mean test AUROC 0.666 (95 % interval 0.643 to 0.689), over 13 classes" in text
-    assert text.count("These films are: cartoons") == 1
+    assert text.count("These films are: cartoons") == 2  # in the film that is open, and below
     assert "on 774 films of 678 patients" in text
     # It fits a telephone, and speaks Chinese.
     for width, n in ((390, 5), (390, 6), (1280, 6), (1280, 5)):
