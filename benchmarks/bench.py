@@ -188,7 +188,7 @@ def main():
         print(seconds((TASKS | GROWTH_TASKS)[args.task]()))
         return
     if not FILMS:
-        raise UserError(f"{SHARED}/sample: want films, got none; put some there")
+        raise UserError(f"{SHARED}/sample: no films in it; put some there")
 
     times, cached = {}, {}
     for turn in range(args.rounds):

@@ -80,7 +80,7 @@ def lay_out(args, folder):
     """Make a data folder of the lists' names, weights and predictions; say what films it has."""
     films = sorted(pathlib.Path(args.films).glob("*.png"))[:SOURCES]
     if not films:
-        raise UserError(f"{args.films}: want PNG films, got none; give their folder with --films")
+        raise UserError(f"{args.films}: no PNG films in it; give their folder with --films")
     from evaluation.predictions_csv import write_predictions
     from films.label_lists import read_label_list
 

@@ -40,7 +40,7 @@ def parse_args():
 def main(args):
     settings = read_json(f"{args.page}/settings.json")
     if not settings:
-        raise UserError(f"{args.page}: want a page of export.py --format web, got none there")
+        raise UserError(f"{args.page}: no page of export.py --format web in it")
     rows, browser = [], ""
     for name, withheld in (("threads", ()), ("one thread", ("/service_worker.js",))):
         print(f"{name} ...", file=sys.stderr)
@@ -99,9 +99,9 @@ def chromium():
     try:
         from selenium import webdriver
     except ImportError:
-        raise UserError("want the package selenium, got none; pip install selenium") from None
+        raise UserError("the package selenium is not installed; pip install selenium") from None
     if None in programs:
-        raise UserError("want chromium and chromedriver, got none; install them")
+        raise UserError("chromium or chromedriver is not installed; install both")
     options = webdriver.ChromeOptions()
     options.binary_location = programs[0]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
@@ -138,7 +138,7 @@ def wait_for(driver, text):
     end = time.monotonic() + PATIENCE
     while text not in driver.execute_script("return document.body.innerText"):
         if time.monotonic() > end:
-            raise UserError(f"the page: want {text!r}, got none of it in {PATIENCE} s; open it")
+            raise UserError(f"the page did not say {text!r} in {PATIENCE} s; open it")
         time.sleep(0.02)
 
 

@@ -104,4 +104,4 @@ def test_a_rehearsal_runs_every_command_and_replaces_its_section_alone(script, p
 
 def test_a_rehearsal_without_films_is_an_error(fails, tmp_path):
     error = fails("benchmarks/rehearse.py", "--films", tmp_path, "--labels", tmp_path)
-    assert error.startswith(f"error: {tmp_path}: want PNG films, got none")
+    assert error.startswith(f"error: {tmp_path}: no PNG films in it")
