@@ -48,6 +48,7 @@ def test_the_table_of_a_device_has_train_and_eval_in_every_precision(on_device):
     ]
 
 
+@pytest.mark.rare
 def test_training_in_float64_is_pytorch_s(phantoms, tmp_path):
     """In float32 rounding parts them within some steps, as it parts PyTorch from itself."""
     command = [sys.executable, ROOT / "benchmarks" / "training_parity.py", "--data-dir", phantoms]
@@ -66,6 +67,7 @@ def test_training_in_float64_is_pytorch_s(phantoms, tmp_path):
     assert (tmp_path / "losses.png").stat().st_size and (tmp_path / "losses.svg").stat().st_size
 
 
+@pytest.mark.rare
 def test_a_rehearsal_runs_every_command_and_replaces_its_section_alone(script, phantoms, tmp_path):
     films, labels, output = (tmp_path / name for name in ("films", "labels", "results.md"))
     films.mkdir()

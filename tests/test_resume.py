@@ -197,6 +197,7 @@ def test_an_older_run_had_the_default_of_an_option_that_its_config_lacks(
     assert "want window None as in its config.json, got [100.0, 50.0]" in fails("train.py", *words)
 
 
+@pytest.mark.rare
 def test_scalars_for_visualdl_count_on_where_a_run_goes_on(phantoms, tmp_path):
     visualdl = pytest.importorskip("visualdl")
     save, folder = tmp_path / "save", tmp_path / "scalars"
