@@ -14,9 +14,7 @@ values, and the 14 probabilities of a phantom film are PyTorch's to 1e-5. Pickle
 tensors are compared, and no film.
 """
 
-import contextlib
 import importlib.util
-import json
 import os
 import re
 import sys
@@ -59,7 +57,7 @@ import paddle
 
 from films.label_lists import CLASS_NAMES
 from model import CheXNet, load_weights, normalize
-from runtime.files import UserError, refuse_placeholder, sha256, write_whole
+from runtime.files import UserError, read_json, refuse_placeholder, sha256, write_whole
 from weights.array_pipe import digest
 from weights.torch_checkpoint import Checkpoint, read_torch
 from weights.torch_names import paddle_name
@@ -116,15 +114,14 @@ def main(args):
 def say_sizes(checkpoint, output):
     """Say which sizes the weights take, where export.py has left others beside a checkpoint."""
     beside = f"{os.path.splitext(checkpoint)[0]}.torch.metadata.json"
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        with open(beside, encoding="utf-8") as file:
-            sizes = json.load(file)
-        if {key: int(sizes[key]) for key in USUAL} != USUAL:
-            print(
-                f"note: give {output} with --resize {sizes['resize']} --crop-size "
-                f"{sizes['crop_size']}, of {beside}",
-                file=sys.stderr,
-            )
+    written = read_json(beside)
+    sizes = {key: str(written.get(key, usual)) for key, usual in USUAL.items()}
+    if sizes != {key: str(usual) for key, usual in USUAL.items()}:
+        print(
+            f"note: give {output} with --resize {sizes['resize']} --crop-size "
+            f"{sizes['crop_size']}, of {beside}",
+            file=sys.stderr,
+        )
 
 
 def swapped(array):

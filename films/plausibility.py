@@ -55,7 +55,8 @@ def header_doubt(header):
         header: a pydicom data set.
     """
     view, part = (str(header.get(name) or "") for name in ("ViewPosition", "BodyPartExamined"))
-    along_row = str((header.get("PatientOrientation") or [""])[0])
+    # Two texts, of which the first is the row's; a broken file may have anything.
+    along_row = str(np.ravel(header.get("PatientOrientation") or "")[0])
     is_decubitus = "DECUB" in view  # a frontal view of a patient who lies on a side
     if view in ("LL", "RL") or ("LAT" in view and not is_decubitus) or along_row[:1] in ("A", "P"):
         return "its header says a lateral view"

@@ -9,7 +9,6 @@ import difflib
 import errno
 import importlib.util
 import os
-import re
 import signal
 import sys
 
@@ -384,19 +383,25 @@ def run(function, *arguments):
         if message is None and not error.strerror:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        remedy = "check the path and the free space"
-        if isinstance(error, FileNotFoundError):
-            remedy = "check the path"
-            if published := re.search("pretrained_models|predictions", where):
-                option = "--predictions" if published[0] == "predictions" else "--weights"
-                remedy += f", or fetch what is published: prepare_data.py download {option}"
-        if error.errno == errno.EROFS:
-            remedy = "give another folder; of read-only data, one of links (mkdir own; "
-            remedy += "ln -s FOLDER/* own)"
-        if isinstance(error, (FileExistsError, NotADirectoryError)):
-            remedy = "a file is where a folder is wanted: move it away, or give another folder"
-        message = message or f"{where}{error.strerror}; {remedy}"
+        message = message or f"{where}{error.strerror}; {_remedy(error)}"
     except KeyboardInterrupt:
         sys.exit(130)
     print(f"error: {message}", file=sys.stderr)
     sys.exit(2)
+
+
+def _remedy(error):
+    """Return what to do about an error of the file system."""
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        return "a file is where a folder is wanted: move it away, or give another folder"
+    if error.errno == errno.EROFS:
+        return (
+            "give another folder; of read-only data, one of links (mkdir own; ln -s FOLDER/* own)"
+        )
+    if not isinstance(error, FileNotFoundError):
+        return "check the path and the free space"
+    for folder, option in (("pretrained_models", "--weights"), ("predictions", "--predictions")):
+        if folder in str(error.filename):
+            fetch = f"prepare_data.py download {option}"
+            return f"check the path, or fetch what is published: {fetch}"
+    return "check the path"

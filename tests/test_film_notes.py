@@ -126,6 +126,18 @@ def test_what_a_header_says_is_doubted(element, value, wanted):
     assert (notes.add("film", film, facts).text == wanted) is bool(wanted)
 
 
+def test_a_header_of_another_type_says_nothing():
+    """An orientation of type US, a number where letters belong, is no reason to refuse a film."""
+    from pydicom import dcmread
+
+    film = dcmread(io.BytesIO(dicom(grey())))
+    film.add_new("PatientOrientation", "US", 5)
+    content = io.BytesIO()
+    film.save_as(content)
+    content.seek(0)
+    assert read_film_with_facts(content, None, "film")[1].of_header == ""
+
+
 def test_decoders_of_films_compressed_with_loss_are_counted():
     from pydicom import uid
     from pydicom.encaps import encapsulate
