@@ -7,10 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
-from helpers.pages import served
+from helpers.pages import has_text, served
 from helpers.places import MAP_SIZES, ROOT
 from helpers.processes import wait_for
 from helpers.runs import same
@@ -449,11 +450,7 @@ def test_the_page_computes_on_the_device(
         for film, row in zip(films, probs, strict=True):  # two threads of Streamlit's
             wait_for(inputs)[0].send_keys(str(film))
             caption = f"{film.name}, and where the network looks for"
-            wait_for(
-                lambda caption=caption: (
-                    caption in browser.execute_script("return document.body.innerText")
-                )
-            )
+            wait_for(partial(has_text, browser, caption))
             rows = browser.find_elements("css selector", "table tbody tr")
             shown = [float(row.text.split()[-1]) for row in rows]
             np.testing.assert_allclose(shown, sorted(row, reverse=True), atol=6e-5)

@@ -5,12 +5,13 @@ import json
 import os
 import shutil
 import socket
+from functools import partial
 
 import numpy as np
 import pytest
 from helpers.film_files import PERSON, dicom
 from helpers.folders import tree
-from helpers.pages import requests_of, served
+from helpers.pages import requests_of, served, text_of
 from helpers.places import ROOT, SHARED
 from helpers.processes import wait_for
 from PIL import Image
@@ -232,8 +233,7 @@ def test_the_page(browser, films, random_weights, reference, tmp_path):
         requests_of(browser)
         browser.get(url)
 
-        def body():
-            return browser.execute_script("return document.body.innerText")
+        body = partial(text_of, browser)
 
         def inputs():
             return browser.find_elements("css selector", "input[type=file]")

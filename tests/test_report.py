@@ -10,7 +10,7 @@ import xml.etree.ElementTree
 import numpy as np
 import pytest
 from helpers.folders import tree
-from helpers.pages import requests_of
+from helpers.pages import requests_of, text_of
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -153,7 +153,7 @@ def test_the_page_in_a_browser(report, browser):
     )
     assert len(pictures) >= 2 + 4 * 14
     assert all(width > 0 and alt for width, alt, _ in pictures)
-    text = browser.execute_script("return document.body.innerText")
+    text = text_of(browser)
     for part in ("Not for clinical use", "By sex, age and view", "against radiologists' boxes"):
         assert part in text
     assert "At thresholds chosen on validation films" in text

@@ -13,7 +13,7 @@ import pytest
 from helpers import web_pages  # noqa: F401 - it skips where no page can be made
 from helpers.film_files import PERSON, by_gdcm, dicom, grey, picture
 from helpers.folders import tree
-from helpers.pages import requests_begun_by, requests_of
+from helpers.pages import has_text, requests_begun_by, requests_of, text_of
 from helpers.places import MAP_SIZES
 from helpers.processes import memory_below, wait_for
 from PIL import Image
@@ -69,15 +69,12 @@ def opened(website, browser):
     browser.get_log("browser")
     browser.set_window_size(1280, 900)
 
-    def text():
-        return browser.execute_script("return document.body.innerText")
-
     def give(*films):
         browser.find_element("id", "files").send_keys("\n".join(map(str, films)))
 
-    give.url, give.asked, give.server, give.text = url, asked, server, text
+    give.url, give.asked, give.server, give.text = url, asked, server, partial(text_of, browser)
     browser.get(f"{url}index.html")
-    wait_for(lambda: "The network is ready" in text())
+    wait_for(lambda: "The network is ready" in give.text())
     return give
 
 
@@ -341,10 +338,6 @@ def test_another_site_at_the_same_address_is_not_hidden(browser, opened, site):
     for _ in range(2):
         browser.get(f"{opened.url}index.html")
         assert has_text(browser, "Another site")
-
-
-def has_text(browser, text):
-    return text in browser.execute_script("return document.body.innerText")
 
 
 def test_eight_films_in_a_row_take_no_more_memory(browser, opened, phantoms):

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 
+from helpers.pages import TEXT
 from helpers.processes import wait_for
 
 
@@ -67,7 +68,7 @@ class Firefox:
 
     def text(self):
         """Return what can be read of the page."""
-        return self.value("document.body.innerText")
+        return self.value(TEXT)
 
     def give(self, element_id, *paths):
         """Give an input element files."""

@@ -1,4 +1,4 @@
-"""Pages: what a browser asked for, and the server of `predict.py --serve`."""
+"""Pages: their text, what a browser asked for, and the server of `predict.py --serve`."""
 
 import contextlib
 import json
@@ -11,6 +11,19 @@ import time
 import urllib.request
 
 from helpers.places import ROOT
+
+# A page that loads itself again, as a service worker has it do, has no body for a moment.
+TEXT = "document.body?.innerText ?? ''"
+
+
+def text_of(browser):
+    """Return what can be read of the page in a browser of Selenium."""
+    return browser.execute_script(f"return {TEXT}")
+
+
+def has_text(browser, text):
+    """Tell whether the page in a browser of Selenium says a text."""
+    return text in text_of(browser)
 
 
 def requests_of(browser):
