@@ -197,7 +197,7 @@ from films.label_lists import CLASS_NAMES
 from inference.activation_maps import KeepingTenCrop
 from inference.engine import choose_engine
 from model import CheXNet, TenCrop, load_weights
-from public_data.nih_tables import read_data_entry, subgroups
+from public_data.nih_tables import facts_of, read_data_entry, subgroups
 from runtime.devices import describe_device, is_first_rank, print_on_first_rank, set_device
 from runtime.files import file_facts
 from runtime.versions import versions
@@ -308,7 +308,9 @@ def read_beside(args, listed):
         if args.reference_from and found["data"]["source"]:  # phantoms', say
             found["reference"]["source"] = found["data"]["source"]
     if args.data_entry:
-        found["groups"] = subgroups(listed.names, read_data_entry(args.data_entry))
+        entries = read_data_entry(args.data_entry)
+        found["groups"] = subgroups(listed.names, entries)
+        found["facts"] = facts_of(listed.names, entries)
     if args.boxes:
         found["boxed"] = boxed = BoxedFilms(args.boxes, listed.names)
         count = f"{len(boxed.boxes)} of the {boxed.of_file} boxes of {args.boxes}"

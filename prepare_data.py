@@ -105,7 +105,7 @@ def add_labels(actions):
     )
     labels.add_argument("--output", required=True, help="label list to write")
     labels.add_argument(
-        "--metadata", help="second table, which names the films: of mimic and openi"
+        "--metadata", help="second table, which names the films: of mimic, openi and rsna"
     )
     labels.add_argument(
         "--unmentioned",
@@ -116,6 +116,9 @@ def add_labels(actions):
         "--readers",
         choices=("most", "any"),
         help="whose yes makes a finding present, of vindr's three radiologists (default: most)",
+    )
+    labels.add_argument(
+        "--boxes-output", metavar="CSV", help="write rsna's boxes too, for eval.py --boxes"
     )
     labels.add_argument("--all-views", action="store_true", help="keep films that are not frontal")
     labels.add_argument(
@@ -163,6 +166,7 @@ def main(args):
             args.all_views,
             args.flat,
             args.readers,
+            args.boxes_output,
         )
     else:
         films = sorted_films(args.data_dir)

@@ -17,6 +17,7 @@ from evaluation.figures import (
     measure_subgroups,
     measure_thresholds,
     measure_unions,
+    measure_without_films,
     participant_flow,
 )
 from evaluation.heat_maps import BoxedFilms
@@ -41,6 +42,7 @@ class Beside(NamedTuple):
         thresholds, union_thresholds: `[C]` and `[U]`.
         reference: what operating_points.json will hold.
         groups: dict of dicts of indices of films, by sex, age and view.
+        facts: dict from a fact of the films' table to its numbers, `[N]`.
         boxed: a `BoxedFilms`.
     """
 
@@ -55,6 +57,7 @@ class Beside(NamedTuple):
     union_thresholds: np.ndarray | None = None
     reference: dict | None = None
     groups: dict | None = None
+    facts: dict | None = None
     boxed: BoxedFilms | None = None
 
 
@@ -86,6 +89,8 @@ def measure_all(listed, probs, beside, maps=None, with_intervals=True):
     if beside.groups is not None:
         figures |= measure_subgroups(*measured, beside.groups, thresholds, with_intervals)
         printed_tables.show_subgroups(figures)
+        figures["auroc_without_films"] = measure_without_films(listed.labels, beside.facts)
+        printed_tables.show_without_films(figures)
     if boxed := beside.boxed:
         figures["localization"] = {
             "boxes": file_facts(boxed.path),

@@ -219,6 +219,25 @@ def measure_subgroups(labels, probs, patients, groups, thresholds=None, with_int
     return {"subgroups": found} | ({} if thresholds is None else {"subgroup_gaps": gaps})
 
 
+def measure_without_films(labels, facts):
+    """Return the AUROCs that facts of the films' table reach, which no film was looked at for.
+
+    Args:
+        labels: `[N, C]`, 0, 1 or NaN for unknown.
+        facts: dict from a name to float `[N]`, NaN for unknown, as `nih_tables.facts_of` returns.
+
+    Returns:
+        dict like `facts` with arrays `[C]`; facts that are known of no film are left out.
+    """
+    found = {}
+    for name, values in facts.items():
+        known = ~np.isnan(values)
+        if known.any():
+            of_each = np.broadcast_to(values[known, np.newaxis], labels[known].shape)
+            found[name] = auroc(labels[known], of_each)
+    return found
+
+
 def group_figures(g, positives, found, estimates, with_intervals):
     """Return what `rates_by_group` found of its group g."""
     few = [name for name, n in zip(CLASS_NAMES, positives[g], strict=False) if n < LEAST_POSITIVES]

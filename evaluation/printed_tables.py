@@ -209,6 +209,21 @@ def show_subgroups(figures):
     show_gaps(figures["subgroup_gaps"])
 
 
+def show_without_films(figures):
+    """Print the AUROCs of what the table says of the films, beside those of the network."""
+    facts = figures["auroc_without_films"]
+    say(
+        "AUROC of what the table says without a look at the film; 0.5 says nothing, below it the\n"
+        "fact speaks against the finding:"
+    )
+    rows = [("", "network", *facts)]
+    for c, name in enumerate(CLASS_NAMES):
+        if not np.isnan(figures["auroc"][c]):
+            values = (figures["auroc"][c], *(of_fact[c] for of_fact in facts.values()))
+            rows.append((name, *map(number_text, values)))
+    _say_table(rows)
+
+
 def show_gaps(gaps):
     """Print where each rate differs most between two groups, if any two can be compared."""
     rows = [

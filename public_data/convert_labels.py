@@ -15,30 +15,61 @@ from public_data.label_tables import (
     read_nih_adjudicated,
     read_padchest,
 )
+from public_data.nih_tables import BOX_COLUMNS
 from public_data.openi_tables import is_archive, read_openi
+from public_data.rsna_tables import read_rsna
 from public_data.vindr_tables import read_vindr
 from runtime.files import UserError
 
 
-def write_label_csv(data_set, table, output, metadata, unmentioned, all_views, flat, readers=None):
+def write_label_csv(
+    data_set,
+    table,
+    output,
+    metadata,
+    unmentioned,
+    all_views,
+    flat,
+    readers=None,
+    boxes_output=None,
+):
     """Write the label list of another data set's published table.
 
     Args:
         data_set: of `finding_names.DATA_SETS`.
         table: path of its table.
         output: path to write.
-        metadata: path of the second table, which `METADATA_COLUMNS` has; None for the others.
+        metadata: path of the second table, which `METADATA_COLUMNS` has, or of RSNA's list of NIH
+            names; None: there is none.
         unmentioned: "0" or "unknown", for what a report of CheXpert's or MIMIC's does not mention;
             None: "0".
         all_views: whether films that are not frontal are written too.
         flat: whether names are written without folders.
         readers: "most" or "any", whose yes makes a finding of VinDr's present; None: "most".
+        boxes_output: path to write RSNA's boxes to, in the form of NIH's BBox_List_2017.csv.
 
     Raises:
         UserError: an option is not of this data set's, a table is not as it should be, or no film
             is left.
     """
-    _check_options(data_set, table, output, metadata, unmentioned, readers, all_views)
+    # Open-i's archive names its films itself; only their views are in the second table.
+    names_films = data_set == "openi" and is_archive(table) and all_views
+    if data_set in METADATA_COLUMNS and metadata is None and not names_films:
+        columns = ", ".join(METADATA_COLUMNS[data_set])
+        raise UserError(
+            f"--from {data_set}: want --metadata too, got one table; give the one with the "
+            f"columns {columns}"
+        )
+    for option, value, sets in (
+        ("--metadata", metadata, [*METADATA_COLUMNS, "rsna"]),
+        ("--unmentioned", unmentioned, ["chexpert", "mimic"]),
+        ("--readers", readers, ["vindr"]),
+        ("--boxes-output", boxes_output, ["rsna"]),
+    ):
+        if value is not None and data_set not in sets:
+            wanted = " or ".join(sets)
+            raise UserError(f"{option}: want it with {wanted}, got --from {data_set}; leave it out")
+    _check_paths([table, metadata], {"--output": output, "--boxes-output": boxes_output})
     absent = None if unmentioned == "unknown" else 0
     films = {
         "chexpert": lambda: read_chexpert(table, absent),
@@ -46,6 +77,7 @@ def write_label_csv(data_set, table, output, metadata, unmentioned, all_views, f
         "padchest": lambda: read_padchest(table),
         "vindr": lambda: read_vindr(table, readers or "most", OPTIONS),
         "openi": lambda: read_openi(table, metadata, OPTIONS),
+        "rsna": lambda: read_rsna(table, metadata, OPTIONS),
         "nih": lambda: read_nih(table),
         "nih-adjudicated": lambda: read_nih_adjudicated(table),
     }[data_set]()
@@ -66,31 +98,26 @@ def write_label_csv(data_set, table, output, metadata, unmentioned, all_views, f
         for name, film in kept.items()
     )
     write_rows(output, columns, rows)
-    _show(output, kept, left_out, known, "reports" if data_set == "openi" else "patients")
-
-
-def _check_options(data_set, table, output, metadata, unmentioned, readers, all_views):
-    # Open-i's archive names its films itself; only their views are in the second table.
-    names_films = data_set == "openi" and is_archive(table) and all_views
-    if data_set in METADATA_COLUMNS and metadata is None and not names_films:
-        columns = ", ".join(METADATA_COLUMNS[data_set])
-        raise UserError(
-            f"--from {data_set}: want --metadata too, got one table; give the one with the "
-            f"columns {columns}"
+    if boxes_output:
+        boxes = [(name, *box) for name, film in kept.items() for box in film.boxes]
+        write_rows(boxes_output, BOX_COLUMNS, boxes)
+    if data_set == "rsna" and not metadata:
+        print(
+            "caution: these are films of ChestX-ray14; which of them a network was trained with "
+            "can only be told with --metadata, RSNA's list of their NIH names"
         )
-    for option, value, sets in (
-        ("--metadata", metadata, [*METADATA_COLUMNS]),
-        ("--unmentioned", unmentioned, ["chexpert", "mimic"]),
-        ("--readers", readers, ["vindr"]),
-    ):
-        if value is not None and data_set not in sets:
-            wanted = " or ".join(sets)
-            raise UserError(f"{option}: want it with {wanted}, got --from {data_set}; leave it out")
-    for path in filter(None, (table, metadata)):
-        if os.path.exists(output) and os.path.exists(path) and os.path.samefile(output, path):
-            raise UserError(
-                f"{output}: want a new file for --output, got the table itself; name another"
-            )
+    _show(output, kept, left_out, known, "reports" if data_set == "openi" else "patients")
+    if boxes_output:
+        print(f"wrote {boxes_output}: {len(boxes):,} boxes")
+
+
+def _check_paths(taken, written):
+    """Refuse to write into a file that is read, or into one twice."""
+    taken = {os.path.realpath(path): "the table itself" for path in taken if path}
+    for option, path in written.items():
+        if path is not None and (what := taken.get(os.path.realpath(path))):
+            raise UserError(f"{path}: want a new file for {option}, got {what}; name another")
+        taken[os.path.realpath(path or "")] = f"that of {option}"
 
 
 def _choose(films, all_views, flat):

@@ -127,12 +127,17 @@ OPENI = {
     "Hernia": ["Hernia, Hiatal", "Hernia, Diaphragmatic"],
 }
 
+# Shih et al. 2019 (doi 10.1148/ryai.2019180041): a radiologist's "lung opacity" that may be
+# pneumonia, boxed.
+RSNA = {"Pneumonia": "Target"}
+
 FINDINGS = {
     "chexpert": CHEXPERT,
     "mimic": CHEXPERT,
     "padchest": PADCHEST,
     "vindr": VINDR,
     "openi": OPENI,
+    "rsna": RSNA,
 }
 
 # Wang et al. 2017 (arXiv 1705.02315). The classes are these unless `CLASS_NAMES` was changed.

@@ -3,7 +3,7 @@
 import re
 
 from films.label_lists import patient
-from public_data import openi_tables, vindr_tables
+from public_data import openi_tables, rsna_tables, vindr_tables
 from public_data.finding_names import CHEXPERT, NIH_FINDINGS, PADCHEST, PADCHEST_BROKEN
 from public_data.table_rows import STATES, Film, check_once, table_rows, wrong_cell
 from runtime.files import UserError
@@ -17,6 +17,7 @@ COLUMNS = {
     "padchest": ["ImageID", "ImageDir", "PatientID", "Projection", "Labels"],
     "vindr": vindr_tables.READING_COLUMNS,
     "openi": openi_tables.COLUMNS,
+    "rsna": rsna_tables.COLUMNS,
     "nih": ["Image Index", "Finding Labels"],
     "nih-adjudicated": ["Image Index", *ADJUDICATED],
 }

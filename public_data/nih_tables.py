@@ -5,6 +5,8 @@ import posixpath
 import re
 from typing import NamedTuple
 
+import numpy as np
+
 from films.csv_rows import csv_rows, open_table
 from films.label_lists import CLASS_NAMES
 from public_data.finding_names import NIH_FINDINGS
@@ -12,6 +14,8 @@ from runtime.files import UserError, first_line
 
 SEX_AND_AGE = "sex and age"  # a kind of group, of two properties at once
 BOX_GRID = 1024  # the radiologists drew their boxes on films of this side, pixels
+# "Bbox [x,y,w,h]" is four columns, of which the first has half of the name.
+BOX_COLUMNS = ["Image Index", "Finding Label", "Bbox [x", "y", "w", "h]"]
 # The findings of BBox_List_2017.csv that the label lists spell otherwise.
 BOX_SPELLINGS = {"Infiltrate": "Infiltration"}
 
@@ -28,16 +32,21 @@ class Box(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A line of Data_Entry_2017; age in years, None where it cannot be."""
+    """A line of Data_Entry_2017; age in years, None where it cannot be.
+
+    `follow_up` counts a patient's films from 0. In the table of 2020 it is not the number in the
+    film's name for 24,106 of 112,120 films.
+    """
 
     findings: frozenset
     age: int | None
     sex: str
     view: str
+    follow_up: int | None = None
 
 
-def _read_rows(path, columns, what):
-    """Yield ("file:line", list of these columns' texts) of a CSV file."""
+def _read_rows(path, columns, what, extra=()):
+    """Yield ("file:line", texts of these columns, and of the extra ones, "" without them)."""
     remedy = f"download NIH's {what} again with prepare_data.py"
     with open_table(path) as file:
         rows = csv_rows(path, file, remedy)
@@ -46,7 +55,8 @@ def _read_rows(path, columns, what):
         if missing:
             raise UserError(f"{where}: no column {missing[0]!r}; {remedy}")
         for where, cells in rows:
-            yield where, [cells[header.index(column)] for column in columns]
+            row = dict(zip(header, cells, strict=True))
+            yield where, [row.get(column, "") for column in (*columns, *extra)]
 
 
 def read_boxes(path):
@@ -59,9 +69,7 @@ def read_boxes(path):
         UserError: naming the line that is not as it should be.
     """
     boxes = []
-    # "Bbox [x,y,w,h]" is four columns, of which the first has half of the name.
-    with_numbers = ["Image Index", "Finding Label", "Bbox [x", "y", "w", "h]"]
-    for where, (film, finding, *numbers) in _read_rows(path, with_numbers, "BBox_List_2017.csv"):
+    for where, (film, finding, *numbers) in _read_rows(path, BOX_COLUMNS, "BBox_List_2017.csv"):
         finding = BOX_SPELLINGS.get(finding, finding)
         try:
             left, top, width, height = map(float, numbers)
@@ -89,14 +97,16 @@ def read_data_entry(path):
     """
     columns = ["Image Index", "Finding Labels", "Patient Age", "Patient Gender", "View Position"]
     entries = {}
-    for where, (film, findings, age, sex, view) in _read_rows(path, columns, "Data_Entry_2017"):
+    for where, cells in _read_rows(path, columns, "Data_Entry_2017", ["Follow-up #"]):
+        film, findings, age, sex, view, follow_up = cells
         findings = frozenset(findings.split("|")) - {"No Finding"}
         unknown = findings.difference(NIH_FINDINGS)
         if unknown:
             raise UserError(
                 f"{where}: want findings of the 14, got {min(unknown)!r}; correct the line"
             )
-        entries[film] = Entry(findings, _years(age), sex, view)
+        follow_up = int(follow_up) if follow_up.isdecimal() else None
+        entries[film] = Entry(findings, _years(age), sex, view, follow_up)
     return entries
 
 
@@ -173,6 +183,29 @@ def subgroups(films, entries):
         for n, value in sorted(enumerate(values), key=lambda pair: (not pair[1], pair[1])):
             found[kind].setdefault(value or "not known", []).append(n)
     return found
+
+
+def facts_of(films, entries):
+    """Return what the table says of films in numbers, from which a finding could be guessed.
+
+    Args:
+        films: list of N names.
+        entries: what `read_data_entry` returned.
+
+    Returns:
+        dict from the name of a fact to float `[N]`, NaN where it is not known.
+    """
+    nan = float("nan")
+    flags = {"view AP": ("view", {"PA": 0, "AP": 1}), "sex M": ("sex", {"F": 0, "M": 1})}
+    known = [entry_of(film, entries) for film in films]
+    facts = {
+        name: [numbers.get(getattr(entry, column, None), nan) for entry in known]
+        for name, (column, numbers) in flags.items()
+    }
+    for name in ("age", "follow_up"):
+        values = [getattr(entry, name, None) for entry in known]
+        facts[name.replace("_", "-")] = [nan if value is None else value for value in values]
+    return {name: np.array(values, float) for name, values in facts.items()}
 
 
 def _age_band(age):

@@ -20,7 +20,8 @@ class Film(NamedTuple):
     """What a table says of a film.
 
     `where` is its file and line; `labels` has 1, 0 or None (unknown) for each finding that the
-    data set knows, and is None where nothing was labelled.
+    data set knows, and is None where nothing was labelled. `boxes` are (finding, left, top, width,
+    height) of those that the data set publishes, in pixels of NIH's films.
     """
 
     where: str
@@ -28,6 +29,7 @@ class Film(NamedTuple):
     patient: str
     frontal: bool
     labels: dict | None
+    boxes: list | tuple = ()
 
 
 def table_rows(path, columns, others):

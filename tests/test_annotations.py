@@ -2,10 +2,20 @@ import gzip
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
+from evaluation.figures import measure_without_films
 from evaluation.heat_maps import BoxedFilms
 from films.label_lists import CLASS_NAMES, read_label_list
-from public_data.nih_tables import Box, Entry, read_boxes, read_data_entry, read_names, subgroups
+from public_data.nih_tables import (
+    Box,
+    Entry,
+    facts_of,
+    read_boxes,
+    read_data_entry,
+    read_names,
+    subgroups,
+)
 from runtime.files import UserError
 
 BOXES = "Image Index,Finding Label,Bbox [x,y,w,h],,,\n"
@@ -61,11 +71,13 @@ def test_entries_are_read(tmp_path):
     rows += ["c.png,Edema,0,3,010M,F,AP", "d.png,Edema,0,3,414,F,AP"]
     path.write_text(ENTRIES + "\n".join(rows))
     assert read_data_entry(path) == {
-        "a.png": Entry(frozenset({"Mass", "Hernia"}), 58, "M", "PA"),
-        "b.png": Entry(frozenset(), 58, "F", "AP"),
-        "c.png": Entry(frozenset({"Edema"}), 0, "F", "AP"),  # ten months
-        "d.png": Entry(frozenset({"Edema"}), None, "F", "AP"),  # no age; the first release has it
+        "a.png": Entry(frozenset({"Mass", "Hernia"}), 58, "M", "PA", 0),
+        "b.png": Entry(frozenset(), 58, "F", "AP", 0),
+        "c.png": Entry(frozenset({"Edema"}), 0, "F", "AP", 0),  # ten months
+        "d.png": Entry(frozenset({"Edema"}), None, "F", "AP", 0),  # the first release has 414
     }
+    path.write_text(ENTRIES.replace("Follow-up #,", "") + "a.png,Mass,1,58,M,PA\n")
+    assert read_data_entry(path) == {"a.png": Entry(frozenset({"Mass"}), 58, "M", "PA", None)}
     path.write_text(ENTRIES + "a.png,Cold,0,1,58,M,PA\n")
     with pytest.raises(UserError, match=r"entries.csv:2: want findings of the 14, got 'Cold'"):
         read_data_entry(path)
@@ -83,6 +95,28 @@ def test_films_are_grouped():
         "age": {"0-17": [2], "18-39": [3], "80+": [0], "not known": [1, 4]},
         "view": {"AP": [0, 4], "PA": [2, 3], "not known": [1]},
         "sex and age": {"F 18-39": [3], "F 80+": [0], "M 0-17": [2], "not known": [1, 4]},
+    }
+
+
+def test_what_a_table_says_is_ranked_as_a_network_would_be():
+    entries = {
+        "a.png": Entry(frozenset(), 17, "M", "PA"),
+        "b.png": Entry(frozenset(), 18, "F", "AP"),
+        "c.png": Entry(frozenset(), None, "F", "AP"),
+    }
+    facts = facts_of(["images_001/c.png", "a.png", "b.png", "e.png"], entries)
+    assert {name: values[:3].tolist() for name, values in facts.items() if name != "age"} == {
+        "view AP": [1, 0, 1],
+        "sex M": [0, 1, 0],
+        "follow-up": pytest.approx([np.nan] * 3, nan_ok=True),
+    }
+    assert all(np.isnan(values[3]) for values in facts.values())  # not in the table
+    labels = np.array([[1, 1], [0, 0], [1, 1], [0, 1]], np.float32)
+    found = measure_without_films(labels, facts)
+    assert {name: values.tolist() for name, values in found.items()} == {
+        "view AP": [1, 1],  # c and b are AP and have both findings, a is PA and has none
+        "sex M": [0, 0],
+        "age": [1, 1],  # b is older than a; c's age is not known
     }
 
 
@@ -122,6 +156,13 @@ def test_nih_s_own_table(shared, tmp_path):
         for name, row in zip(names, labels, strict=True)
     ]
     assert sum(differ) == 36  # design.md, section 4
+    # docs/statistics.md: whoever has had many films is more likely to have a pneumothorax.
+    found = measure_without_films(labels, facts_of(names, entries))
+    numbers = [entries[name].follow_up for name in names]
+    c = CLASS_NAMES.index("Pneumothorax")
+    assert found["follow-up"][c] == pytest.approx(roc_auc_score(labels[:, c], numbers))
+    assert f"{found['follow-up'][c]:.3f}" == "0.720"
+    assert f"{found['view AP'][CLASS_NAMES.index('Edema')]:.3f}" == "0.728"
     groups = subgroups(names, entries)
     assert {kind: sum(map(len, of.values())) for kind, of in groups.items()} == dict.fromkeys(
         ("sex", "age", "view", "sex and age"), 22_433

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import json
 import tarfile
 import zipfile
 
@@ -12,6 +13,7 @@ import pytest
 from films.label_lists import CLASS_NAMES, read_label_list
 from public_data.convert_labels import write_label_csv
 from public_data.finding_names import FINDINGS, PADCHEST_BROKEN
+from public_data.nih_tables import Box, read_boxes
 from runtime.files import UserError
 
 OBSERVATIONS = (
@@ -288,7 +290,7 @@ def test_a_second_table_that_is_not_as_it_should_be(convert):
     ("data_set", "options", "message"),
     [
         ("mimic", {}, "want --metadata too"),
-        ("nih", {"metadata": MIMIC_METADATA}, "--metadata: want it with mimic or openi"),
+        ("nih", {"metadata": MIMIC_METADATA}, "--metadata: want it with mimic or openi or rsna"),
         ("nih", {"readers": "any"}, "--readers: want it with vindr"),
         ("nih", {"unmentioned": "unknown"}, "--unmentioned: want it with chexpert or mimic"),
     ],
@@ -391,6 +393,67 @@ def test_vindr_s_boxes(convert, readers, present):
     assert set(CLASS_NAMES).difference(header) == expected
     assert row[0] == "train/00cc.dicom"
     assert findings(header, row) == (present, set())
+
+
+RSNA = """\
+patientId,x,y,width,height,Target
+90aa-01,,,,,0
+90aa-02,264.0,152.0,213.0,379.0,1
+90aa-02,562.0,152.0,256.0,453.0,1
+"""
+RSNA_NAMES = [
+    {"subset_img_id": "90aa-01", "img_id": "00090001_000.png", "orig_labels": ["Mass"]},
+    {"subset_img_id": "90aa-02", "img_id": "00090002_003.png", "orig_labels": ["Pneumonia"]},
+]
+
+
+def test_rsna_s_films_without_their_nih_names(convert, capsys):
+    assert convert("rsna", RSNA) == [
+        ["Image Index", "Pneumonia"],
+        ["stage_2_train_images/90aa-01.dcm", "0"],
+        ["stage_2_train_images/90aa-02.dcm", "1"],
+    ]
+    # Each patientId is a film: whose it is, and so whether it was trained on, is unknown.
+    assert "caution: these are films of ChestX-ray14; which of them" in capsys.readouterr().out
+
+
+def test_rsna_s_films_by_their_nih_names_and_their_boxes(convert, tmp_path, capsys):
+    boxes = tmp_path / "boxes.csv"
+    header, first, second = convert("rsna", RSNA, json.dumps(RSNA_NAMES), boxes_output=boxes)
+    assert header == ["Image Index", "Patient ID", "Pneumonia"]
+    assert first == ["00090001_000.png", "00090001", "0"]
+    assert second == ["00090002_003.png", "00090002", "1"]
+    printed = capsys.readouterr().out
+    assert "caution" not in printed
+    assert printed.splitlines()[-1].endswith("boxes.csv: 2 boxes")
+    assert read_boxes(boxes) == [  # as eval.py --boxes reads NIH's own
+        Box("00090002_003.png", "Pneumonia", 264, 152, 477, 531),
+        Box("00090002_003.png", "Pneumonia", 562, 152, 818, 605),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "metadata", "message"),
+    [
+        (RSNA + "90aa-02,,,,,0\n", None, r"csv:5: 90aa-02 has Target 0 and 1 \(.*csv:3\)"),
+        (RSNA + "90aa-03,,,,,2\n", None, "csv:5: want 0 or 1 in the column 'Target', got '2'"),
+        (RSNA + "90aa-03,1,2,,4,1\n", None, "csv:5: want x, y, width and height .* got '1,2,,4'"),
+        (RSNA + "90aa-03,1,2,0,4,1\n", None, "csv:5: want x, y, width and height"),
+        (RSNA, json.dumps(RSNA_NAMES[:1]), "csv:3: film '90aa-02' is not in .*metadata.csv"),
+        (RSNA, json.dumps({"a": 1}), "metadata.csv: want RSNA's pneumonia-challenge-dataset-map"),
+        (RSNA, RSNA, "metadata.csv: want RSNA's pneumonia-challenge-dataset-map"),
+    ],
+)
+def test_rsna_s_files_that_are_not_as_they_should_be(convert, text, metadata, message):
+    with pytest.raises(UserError, match=message):
+        convert("rsna", text, metadata)
+
+
+def test_boxes_do_not_go_into_the_list(convert, tmp_path):
+    with pytest.raises(UserError, match="want a new file for --boxes-output, got that of --output"):
+        convert("rsna", RSNA, boxes_output=tmp_path / "." / "list.csv")
+    with pytest.raises(UserError, match="--boxes-output: want it with rsna, got --from nih"):
+        convert("nih", NIH, boxes_output=tmp_path / "boxes.csv")
 
 
 ADJUDICATED = """\

@@ -106,6 +106,7 @@ def test_what_is_printed_beside_the_table(report):
     assert re.search(r"^  Infiltration +1 +1\.000 \(1\.000\)", said, re.M)
     assert re.search(r"^  sex F  .*  6$", said, re.M)
     assert re.search(r"^  age 18-39  .*  12$", said, re.M)
+    assert re.search(r"^ +network  view AP  sex M  age$", said, re.M)
 
 
 def test_the_figures_are_in_metrics_json(report):
@@ -125,6 +126,11 @@ def test_the_figures_are_in_metrics_json(report):
     assert metrics["subgroups"]["sex"]["F"]["too_few_positives"] == list(CLASS_NAMES)
     assert set(metrics["subgroups"]["sex"]["F"]["sensitivity"].values()) == {None}
     assert metrics["subgroups"]["age"]["18-39"]["auroc"] == metrics["auroc"]
+    # All are PA and of one age, and so say nothing; the sexes do, and there is no follow-up.
+    found = metrics["auroc_without_films"]
+    assert list(found) == ["view AP", "sex M", "age"]
+    defined = {value for value in found["view AP"].values() if value is not None}
+    assert defined == {0.5}
 
 
 def test_every_figure_is_a_png_and_an_svg(report):

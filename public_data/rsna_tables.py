@@ -1,0 +1,79 @@
+"""The RSNA Pneumonia Detection Challenge: films of NIH's that radiologists read, a line a box."""
+
+import json
+
+from films.label_lists import patient
+from public_data.table_rows import Film, table_rows, wrong_cell
+from runtime.files import UserError
+
+COLUMNS = ["patientId", "x", "y", "width", "height", "Target"]
+SIDE_NAMES = ("x", "y", "width", "height")
+
+
+def read_rsna(path, mapping, others):
+    """Yield the films of stage_2_train_labels.csv, with the radiologists' boxes.
+
+    Args:
+        path: of the table.
+        mapping: path of RSNA's pneumonia-challenge-dataset-mappings_2018.json, which has the name
+            of each film in ChestX-ray14; None: films are named as in stage_2_train_images/, and
+            whose they are is unknown, as a patientId of the table is a film.
+        others: as in `table_rows`.
+
+    Raises:
+        UserError: naming the line, or the film, that is not as it should be.
+    """
+    nih_names = _nih_names(mapping) if mapping else None
+    films = {}  # id -> Film
+    for where, row in table_rows(path, COLUMNS, others):
+        film_id, target = row["patientId"], row["Target"]
+        if target not in ("0", "1"):
+            raise wrong_cell(where, "0 or 1", "Target", target)
+        labels = {"Pneumonia": int(target)}
+        if film_id not in films:
+            name = f"stage_2_train_images/{film_id}.dcm"
+            if nih_names is not None:
+                name = _nih_name(where, film_id, nih_names, mapping)
+            whose = patient(name) if nih_names is not None else ""
+            films[film_id] = Film(where, name, whose, True, labels, [])
+        if films[film_id].labels != labels:
+            raise UserError(
+                f"{where}: {film_id} has Target 0 and 1 ({films[film_id].where}); correct one"
+            )
+        if labels["Pneumonia"]:
+            films[film_id].boxes.append(("Pneumonia", *_numbers(where, row)))
+    yield from films.values()
+
+
+def _numbers(where, row):
+    cells = [row[name] for name in SIDE_NAMES]
+    try:
+        left, top, width, height = map(float, cells)
+        if width > 0 and height > 0 and left + top < float("inf"):
+            return left, top, width, height
+    except ValueError:
+        pass
+    raise UserError(
+        f"{where}: want x, y, width and height of a box, as Target is 1, got "
+        f"{','.join(cells)[:80]!r}; correct the line"
+    )
+
+
+def _nih_names(path):
+    """Return film of RSNA -> film of ChestX-ray14."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return {each["subset_img_id"]: each["img_id"] for each in json.load(file)}
+    except (ValueError, TypeError, KeyError):
+        raise UserError(
+            f"{path}: want RSNA's pneumonia-challenge-dataset-mappings_2018.json, a list of "
+            "objects with subset_img_id and img_id, got something else; download it again"
+        ) from None
+
+
+def _nih_name(where, film_id, nih_names, mapping):
+    if film_id not in nih_names:
+        raise UserError(
+            f"{where}: film {film_id[:80]!r} is not in {mapping}; give the files of one release"
+        )
+    return nih_names[film_id]
