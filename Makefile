@@ -21,12 +21,13 @@ REQUIREMENTS := $(shell nvidia-smi >/dev/null 2>&1 && echo requirements.txt || e
 
 $(VENV)/installed: $(REQUIREMENTS) requirements-base.txt
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet -r $(REQUIREMENTS)
+	$(RUN) -m pip install --quiet --no-compile -r $(REQUIREMENTS)
 	touch $@
 
+# Modules are compiled as they are loaded (--no-compile): most of them never are.
 # Few retries: an index that cannot be reached is passed over within a second, not eight a package.
 $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt requirements-dicom.txt
-	$(RUN) -m pip install --quiet --retries 1 -r requirements-dev.txt
+	$(RUN) -m pip install --quiet --retries 1 --no-compile -r requirements-dev.txt
 	touch $@
 
 demo/data/labels/test_list.txt: demo/phantoms.py | $(VENV)/installed

@@ -169,7 +169,7 @@ from training.callbacks import (
     Upkeep,
 )
 from training.checkpoints import Checkpoints, Run, find_checkpoints
-from training.curves import Curves
+from training.curves import Curves, draw_curves
 from training.log_file import log_file
 from training.memory import check_recompute, warn_of_memory
 from training.ranks import check_same_checkpoint
@@ -225,6 +225,8 @@ def main(args):
                 train_loader, val_loader, epochs=left, verbose=0, callbacks=[*steps, checkpoints]
             )
         write_doubts(args.save_dir, train_loader, val_loader)
+        if is_first_rank():
+            draw_curves(run.history, args.save_dir, monitored(args.monitor))
         say_what_is_there(args, run, log)
 
 

@@ -5,7 +5,6 @@ alphabetical order is another.
 """
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from films.label_lists import CLASS_NAMES
 from metrics import auroc
@@ -34,6 +33,8 @@ def other_order(labels, probs):
     fits = np.stack(  # [outputs, classes]
         [auroc(np.repeat(labels[:, [c]], len(known), axis=1), outputs) for c in known], axis=1
     )
+    from scipy.optimize import linear_sum_assignment  # here: it takes a while to load
+
     rows, columns = linear_sum_assignment(-fits)
     as_named, best = np.diagonal(fits).mean(), fits[rows, columns].mean()
     if best < LEAST_MEAN or best - as_named < LEAST_GAIN:

@@ -1,6 +1,7 @@
 """Pictures of a run: losses, AUROCs and learning rate by epoch."""
 
 import os
+import time
 
 import numpy as np
 import paddle
@@ -11,6 +12,8 @@ from runtime.files import write_whole
 
 # Of the palette of Okabe and Ito, told apart by the colour-blind.
 TRAIN, VALIDATION, GREY = "#E69F00", "#0072B2", "#666666"
+# A drawing takes a second or two: as long as an epoch of a few films.
+SECONDS_BETWEEN = 60
 MONITORS = {"AUROC_avg": "mean AUROC", "loss": "validation loss"}
 STYLE = {
     "font.size": 8,
@@ -24,7 +27,9 @@ STYLE = {
 
 
 class Curves(paddle.callbacks.Callback):
-    """Draws curves.png and curves.svg after each epoch; comes after `BestModel`.
+    """Draws curves.png and curves.svg after an epoch, if a minute has passed since it last did.
+
+    Comes after `BestModel`. train.py draws them at the end.
 
     Args:
         run: the `Run`.
@@ -35,10 +40,12 @@ class Curves(paddle.callbacks.Callback):
     def __init__(self, run, folder, monitor="AUROC_avg"):
         super().__init__()
         self.run, self.folder, self.monitor = run, folder, monitor
+        self.drawn = time.monotonic()
 
     def on_eval_end(self, logs=None):
-        if is_first_rank():
+        if is_first_rank() and time.monotonic() - self.drawn >= SECONDS_BETWEEN:
             draw_curves(self.run.history, self.folder, self.monitor)
+            self.drawn = time.monotonic()
 
 
 def best_epoch(history, monitor="AUROC_avg"):

@@ -74,7 +74,13 @@ if __name__ == "__main__":
     from runtime import environment  # noqa: F401  (before Paddle)
 
     # isort: split
+    # What scripts load behind it, too: most of a second.
+    import jinja2  # noqa: F401
+    import matplotlib.figure  # noqa: F401
     import paddle  # noqa: F401
+    import scipy.optimize
+    import scipy.stats  # noqa: F401
+    import sklearn.metrics  # noqa: F401
 
     gc.freeze()  # what is here now is collected in no fork, which would copy its pages
     runpy.run_path(become(*serve()), run_name="__main__")
