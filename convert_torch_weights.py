@@ -15,7 +15,6 @@ tensors are compared, and no film.
 """
 
 import importlib.util
-import os
 import re
 import sys
 
@@ -57,11 +56,11 @@ import paddle
 
 from films.label_lists import CLASS_NAMES
 from model import CheXNet, load_weights, normalize
-from runtime.files import UserError, read_json, refuse_placeholder, sha256, write_whole
+from runtime.files import UserError, refuse_placeholder, sha256, write_whole
 from weights.array_pipe import digest
 from weights.torch_checkpoint import Checkpoint, read_torch
 from weights.torch_names import paddle_name
-from weights.trained_sizes import USUAL
+from weights.trained_sizes import USUAL, shown_window, trained_sizes, trained_window
 from weights.untrusted_files import read_safetensors
 from weights.weight_files import state_bytes
 
@@ -108,20 +107,18 @@ def main(args):
         print(f"dropped {dropped['head']} tensors of the head; the network's is fresh")
     print(f"{parameters:,} trainable parameters")
     print(f"wrote {args.output}, sha256 {sha256(args.output)}; {film}")
-    say_sizes(args.checkpoint, args.output)
+    say_options(args.checkpoint, args.output)
 
 
-def say_sizes(checkpoint, output):
-    """Say which sizes the weights take, where export.py has left others beside a checkpoint."""
-    beside = f"{os.path.splitext(checkpoint)[0]}.torch.metadata.json"
-    written = read_json(beside)
-    sizes = {key: str(written.get(key, usual)) for key, usual in USUAL.items()}
-    if sizes != {key: str(usual) for key, usual in USUAL.items()}:
-        print(
-            f"note: give {output} with --resize {sizes['resize']} --crop-size "
-            f"{sizes['crop_size']}, of {beside}",
-            file=sys.stderr,
-        )
+def say_options(checkpoint, output):
+    """Say with which options to give the weights, where export.py has left them by a checkpoint."""
+    sizes, _ = trained_sizes(checkpoint)
+    window, source = trained_window(checkpoint)
+    options = [f"--{key.replace('_', '-')} {size}" for key, size in sizes.items()]
+    options = options if sizes != USUAL else []
+    options += [f"--window {shown_window(window)}"] if window else []
+    if options:
+        print(f"note: give {output} with {' '.join(options)}, of {source}", file=sys.stderr)
 
 
 def swapped(array):
