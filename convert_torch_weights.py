@@ -71,7 +71,8 @@ MONAI_NOTE = (
 )
 # What lies among a network's tensors and is none: of averaged weights, and a loss's weights.
 BESIDE = re.compile(r"(?:^|\.)(?:n_averaged|pos_weight)$")
-HEAD_WEIGHT = "densenet121.out.0.weight"
+HEAD = "densenet121.out."
+HEAD_WEIGHT = f"{HEAD}0.weight"
 
 
 def main(args):
@@ -116,7 +117,7 @@ def say_options(checkpoint, output):
     window, source = trained_window(checkpoint)
     options = [f"--{key.replace('_', '-')} {size}" for key, size in sizes.items()]
     options = options if sizes != USUAL else []
-    options += [f"--window {shown_window(window)}"] if window else []
+    options += [f"--window={shown_window(window)}"] if window else []
     if options:
         print(f"note: give {output} with {' '.join(options)}, of {source}", file=sys.stderr)
 
@@ -178,7 +179,7 @@ def prove_tensors(path, checkpoint, state, backbone_only, transposed=False):
     """
     for torch_name, wanted in checkpoint.digests.items():
         name = paddle_name(torch_name)
-        if name not in state or (backbone_only and name.startswith("densenet121.out.")):
+        if name not in state or (backbone_only and name.startswith(HEAD)):
             continue
         array = swapped(state[name].numpy()) if transposed else state[name].numpy()
         if not np.array_equal(digest(array.T if name == HEAD_WEIGHT else array), wanted):
@@ -240,7 +241,7 @@ def convert(torch_state, network, path, backbone_only=False):
             dropped["beside"].append(torch_name)
             continue
         name = paddle_name(torch_name)
-        is_head = name is not None and name.startswith("densenet121.out.")
+        is_head = name is not None and name.startswith(HEAD)
         if backbone_only and is_head:
             dropped["head"] += 1
             continue
@@ -262,10 +263,11 @@ def convert(torch_state, network, path, backbone_only=False):
             raise UserError(_wrong_shape(path, torch_name, array, wanted[name], is_head))
         state[name] = np.ascontiguousarray(array, np.float32)
     for name in wanted:
-        if name not in state and not (backbone_only and name.startswith("densenet121.out.")):
+        if name not in state and not (backbone_only and name.startswith(HEAD)):
+            headless = " (without its head: --backbone-only)" if name.startswith(HEAD) else ""
             raise UserError(
                 f"{path}: no tensor for {name} in it; the checkpoint is not a complete "
-                "DenseNet-121" + (" (without its head: --backbone-only)" if ".out." in name else "")
+                f"DenseNet-121{headless}"
             )
     return state, dropped
 

@@ -119,18 +119,18 @@ def main(args):
     stem = os.path.splitext(os.path.basename(args.weights))[0]
     export, *endings = EXPORTS[args.format]
     written = [stem + ending for ending in endings]
-    digest = sha256(args.weights) if os.path.isfile(args.weights) else None
+    set_device("cpu")
+    network = read_network(args.weights)
+    digest = sha256(args.weights)
     if args.format == "web":
         check_target(os.path.join(args.output_dir, written[0]))
-        known = digest and read_known(
+        known = read_known(
             args.thresholds, args.reference, args.metrics, digest, args.crop_size, args.resize
         )
         export = functools.partial(export, args=args, known=known)
-    set_device("cpu")
     read = read_film if args.format == "web" else read_square
     reading = Reading(*command_line.reading_options(args))
     films = [read(path, args.resize, reading=reading)[np.newaxis] for path in args.films]
-    network = read_network(args.weights)
     expected = predict_as_eval(network, films, args.crop_size)
     metadata = describe(args.format, digest, args.resize, args.crop_size, args.window)
     os.makedirs(args.output_dir, exist_ok=True)
