@@ -198,7 +198,7 @@ def prepared(folder, facts):
 @NEEDS_PADDLE_3
 @pytest.mark.parametrize("form, run", [("paddle", by_paddle), ("onnx", by_onnx), ("web", by_web)])
 def test_other_programs_give_a_film_of_14_bits_predict_s_probabilities(
-    forked, deep, tmp_path, form, run
+    script, deep, tmp_path, form, run
 ):
     folder, expected = deep
     if form != "paddle":
@@ -206,7 +206,7 @@ def test_other_programs_give_a_film_of_14_bits_predict_s_probabilities(
     if form == "web" and not (shutil.which("node") and shutil.which("npm")):
         pytest.skip("no Node.js with npm: the page needs both")
     words = ["--weights", folder / "w.pdparams", "--format", form, "--output-dir", tmp_path]
-    result = forked("export.py", folder / "film.png", *words)
+    result = script("export.py", folder / "film.png", *words)
     if "want npm to fetch" in result.stderr:
         pytest.skip("npm's registry cannot be reached")
     assert result.returncode == 0, result.stderr
