@@ -112,12 +112,14 @@ def main(args):
 
 
 def say_options(checkpoint, output):
-    """Say with which options to give the weights, where export.py has left them by a checkpoint."""
+    """Say which options the weights take, where export.py has written others by the checkpoint."""
     sizes, _ = trained_sizes(checkpoint)
     window, source = trained_window(checkpoint)
-    options = [f"--{key.replace('_', '-')} {size}" for key, size in sizes.items()]
-    options = options if sizes != USUAL else []
-    options += [f"--window={shown_window(window)}"] if window else []
+    options = []
+    if sizes and sizes != USUAL:
+        options += [f"--resize {sizes['resize']} --crop-size {sizes['crop_size']}"]
+    if window:
+        options += [f"--window={shown_window(window)}"]  # "=": a centre may be negative
     if options:
         print(f"note: give {output} with {' '.join(options)}, of {source}", file=sys.stderr)
 
