@@ -15,7 +15,6 @@ tensors are compared, and no film.
 """
 
 import importlib.util
-import os
 import re
 import sys
 
@@ -57,11 +56,11 @@ import paddle
 
 from films.label_lists import CLASS_NAMES
 from model import CheXNet, load_weights, normalize
-from runtime.files import UserError, read_json, refuse_placeholder, sha256, write_whole
+from runtime.files import UserError, refuse_placeholder, sha256, write_whole
 from weights.array_pipe import digest
 from weights.torch_checkpoint import Checkpoint, read_torch
 from weights.torch_names import paddle_name
-from weights.trained_sizes import USUAL
+from weights.trained_sizes import USUAL, shown_window, trained_sizes, trained_window
 from weights.untrusted_files import read_safetensors
 from weights.weight_files import state_bytes
 
@@ -72,7 +71,8 @@ MONAI_NOTE = (
 )
 # What lies among a network's tensors and is none: of averaged weights, and a loss's weights.
 BESIDE = re.compile(r"(?:^|\.)(?:n_averaged|pos_weight)$")
-HEAD_WEIGHT = "densenet121.out.0.weight"
+HEAD = "densenet121.out."
+HEAD_WEIGHT = f"{HEAD}0.weight"
 
 
 def main(args):
@@ -108,20 +108,20 @@ def main(args):
         print(f"dropped {dropped['head']} tensors of the head; the network's is fresh")
     print(f"{parameters:,} trainable parameters")
     print(f"wrote {args.output}, sha256 {sha256(args.output)}; {film}")
-    say_sizes(args.checkpoint, args.output)
+    say_options(args.checkpoint, args.output)
 
 
-def say_sizes(checkpoint, output):
-    """Say which sizes the weights take, where export.py has left others beside a checkpoint."""
-    beside = f"{os.path.splitext(checkpoint)[0]}.torch.metadata.json"
-    written = read_json(beside)
-    sizes = {key: str(written.get(key, usual)) for key, usual in USUAL.items()}
-    if sizes != {key: str(usual) for key, usual in USUAL.items()}:
-        print(
-            f"note: give {output} with --resize {sizes['resize']} --crop-size "
-            f"{sizes['crop_size']}, of {beside}",
-            file=sys.stderr,
-        )
+def say_options(checkpoint, output):
+    """Say which options the weights take, where export.py has written others by the checkpoint."""
+    sizes, _ = trained_sizes(checkpoint)
+    window, source = trained_window(checkpoint)
+    options = []
+    if sizes and sizes != USUAL:
+        options += [f"--resize {sizes['resize']} --crop-size {sizes['crop_size']}"]
+    if window:
+        options += [f"--window={shown_window(window)}"]  # "=": a centre may be negative
+    if options:
+        print(f"note: give {output} with {' '.join(options)}, of {source}", file=sys.stderr)
 
 
 def swapped(array):
@@ -181,7 +181,7 @@ def prove_tensors(path, checkpoint, state, backbone_only, transposed=False):
     """
     for torch_name, wanted in checkpoint.digests.items():
         name = paddle_name(torch_name)
-        if name not in state or (backbone_only and name.startswith("densenet121.out.")):
+        if name not in state or (backbone_only and name.startswith(HEAD)):
             continue
         array = swapped(state[name].numpy()) if transposed else state[name].numpy()
         if not np.array_equal(digest(array.T if name == HEAD_WEIGHT else array), wanted):
@@ -243,7 +243,7 @@ def convert(torch_state, network, path, backbone_only=False):
             dropped["beside"].append(torch_name)
             continue
         name = paddle_name(torch_name)
-        is_head = name is not None and name.startswith("densenet121.out.")
+        is_head = name is not None and name.startswith(HEAD)
         if backbone_only and is_head:
             dropped["head"] += 1
             continue
@@ -265,10 +265,11 @@ def convert(torch_state, network, path, backbone_only=False):
             raise UserError(_wrong_shape(path, torch_name, array, wanted[name], is_head))
         state[name] = np.ascontiguousarray(array, np.float32)
     for name in wanted:
-        if name not in state and not (backbone_only and name.startswith("densenet121.out.")):
+        if name not in state and not (backbone_only and name.startswith(HEAD)):
+            headless = " (without its head: --backbone-only)" if name.startswith(HEAD) else ""
             raise UserError(
                 f"{path}: no tensor for {name} in it; the checkpoint is not a complete "
-                "DenseNet-121" + (" (without its head: --backbone-only)" if ".out." in name else "")
+                f"DenseNet-121{headless}"
             )
     return state, dropped
 

@@ -45,6 +45,7 @@ def parse_args():
     )
     parser.add_argument("--output-dir", default="exported", help="folder for the files")
     command_line.add_size_arguments(parser)
+    command_line.add_reading_arguments(parser)
     page = parser.add_argument_group("page, with --format web")
     command_line.add_meaning_arguments(
         page, "the page shows decisions", "the page says what a probability means"
@@ -69,7 +70,7 @@ if __name__ == "__main__":
 import numpy as np
 import paddle
 
-from films.film_pixels import read_film
+from films.film_pixels import Reading, read_film
 from films.label_lists import CLASS_NAMES
 from inference.activation_maps import CropNetwork
 from inference.engine import read_network, run_on_cpu
@@ -87,7 +88,7 @@ from weights.array_pipe import check_held
 from weights.onnx_file import write_onnx
 from weights.torch_checkpoint import INSTALL_TORCH
 from weights.torch_file import write_torch
-from weights.trained_sizes import choose_sizes
+from weights.trained_sizes import choose_sizes, choose_window, shown_window
 from weights.weight_files import save_safetensors
 
 IS_PADDLE_2 = paddle.__version__.startswith("2")
@@ -113,23 +114,25 @@ class BatchedTenCrop(TenCrop):
 
 def main(args):
     args.resize, args.crop_size = choose_sizes(args.weights, args.resize, args.crop_size)
+    args.window = choose_window(args.weights, args.window)
     check_tools(args.format)
     stem = os.path.splitext(os.path.basename(args.weights))[0]
     export, *endings = EXPORTS[args.format]
     written = [stem + ending for ending in endings]
-    digest = sha256(args.weights) if os.path.isfile(args.weights) else None
+    set_device("cpu")
+    network = read_network(args.weights)
+    digest = sha256(args.weights)
     if args.format == "web":
         check_target(os.path.join(args.output_dir, written[0]))
-        known = digest and read_known(
+        known = read_known(
             args.thresholds, args.reference, args.metrics, digest, args.crop_size, args.resize
         )
-        export = functools.partial(export, paths=args.films, weights=args.weights, known=known)
-    set_device("cpu")
+        export = functools.partial(export, args=args, known=known)
     read = read_film if args.format == "web" else read_square
-    films = [read(path, args.resize)[np.newaxis] for path in args.films]
-    network = read_network(args.weights)
+    reading = Reading(*command_line.reading_options(args))
+    films = [read(path, args.resize, reading=reading)[np.newaxis] for path in args.films]
     expected = predict_as_eval(network, films, args.crop_size)
-    metadata = describe(args.format, digest, args.resize, args.crop_size)
+    metadata = describe(args.format, digest, args.resize, args.crop_size, args.window)
     os.makedirs(args.output_dir, exist_ok=True)
     # On the same disk, so that what has passed takes its name in one step.
     with tempfile.TemporaryDirectory(dir=args.output_dir) as folder:
@@ -178,8 +181,8 @@ def predict_as_eval(network, films, crop_size):
         return np.concatenate([ten_crop(paddle.to_tensor(film)).numpy() for film in films])
 
 
-def describe(form, digest, resize, crop_size):
-    """Return what a file says of itself: a dict from text to text."""
+def describe(form, digest, resize, crop_size, window):
+    """Return what a file says of itself: a dict from text to text; no "window" if there is none."""
     metadata = {
         "classes": ",".join(CLASS_NAMES),
         "weights_sha256": digest,
@@ -191,6 +194,9 @@ def describe(form, digest, resize, crop_size):
         "crop_size": str(crop_size),
         "notice": "not for clinical use",
     }
+    if window:
+        metadata["window"] = shown_window(window)
+        metadata["preprocessing"] += "; before, the window's values as 0 to 255 (DICOM, 16 bits)"
     if form in ("safetensors", "torch"):  # no crops, only the weights
         metadata["input"] = f"float32 [N, 3, {crop_size}, {crop_size}], normalised"
         metadata["output"] = f"float32 [N, {len(CLASS_NAMES)}], probabilities"
@@ -203,9 +209,9 @@ def describe(form, digest, resize, crop_size):
     return metadata
 
 
-def read_square(path, side):
+def read_square(path, side, reading):
     """Read a film that is square, as all of this data set are: uint8 `[1, side, side]`."""
-    film = read_film(path, side)
+    film = read_film(path, side, reading=reading)
     if film.shape != (1, side, side):
         height, width = film.shape[1:]
         raise UserError(f"{path}: want a square film, got {width} x {height}; give another")
@@ -245,16 +251,17 @@ def export_onnx(layer, path, films, metadata):
     return session.run(["probabilities"], {"films": pixels})[0]
 
 
-def export_web(layer, path, films, metadata, paths, weights, known):
+def export_web(layer, path, films, metadata, args, known):
     """Save a page with the network; return what it predicts, in Node."""
     crops = CropNetwork(layer.network)
     crops.eval()
     entry = paddle.static.InputSpec([None, 1, layer.size, layer.size], "uint8", "crops")
     write_onnx(crops, f"{path}.onnx", entry, ["probabilities", "maps"], metadata)
     folder = f"{path}-web"
-    network = {"weights": os.path.basename(weights), "sha256": metadata["weights_sha256"]}
-    write_site(folder, f"{path}.onnx", network, layer.size, int(metadata["resize"]), known)
-    return predict_in_node(folder, paths)
+    network = {"weights": os.path.basename(args.weights), "sha256": metadata["weights_sha256"]}
+    preparation = {key: getattr(args, key) for key in ("crop_size", "resize", "window")}
+    write_site(folder, f"{path}.onnx", network, preparation, known)
+    return predict_in_node(folder, args.films)
 
 
 def export_safetensors(layer, path, films, metadata):

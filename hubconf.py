@@ -44,7 +44,8 @@ def chexnet(weights=None, ten_crop=False, pretrained=False):
     Args:
         weights: path of a `.pdparams` or `.safetensors` file, read strictly and without running
             code from it; None for a network that knows nothing of chest films.
-        ten_crop: return a layer that averages over ten crops of uint8 `[N, 1 or 3, 256, 256]`.
+        ten_crop: return a layer that averages over ten crops of uint8 `[N, 1 or 3, 256, 256]`; its
+            `size` is a crop's side, 224: set it for weights that were trained with another.
         pretrained: without weights, start the backbone from Paddle's ImageNet weights.
 
     Returns:

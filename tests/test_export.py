@@ -1,15 +1,17 @@
 """export.py as a command, what it writes as other programs read it, and hubconf.py."""
 
 import json
+import shutil
 
 import numpy as np
 import paddle
 import pytest
 from helpers.folders import tree
 from helpers.places import ROOT
+from PIL import Image
 
 from evaluation.predictions_csv import read_predictions
-from films.film_pixels import read_film
+from films.film_pixels import Reading, read_film
 from films.label_lists import CLASS_NAMES, read_label_list
 from runtime.files import UserError, sha256
 
@@ -135,6 +137,119 @@ def test_pytorch_gets_the_tensors_that_were_converted_and_predicts_the_same(
     difference = float(result.stdout.rsplit(": ", 1)[1])
     print(f"largest difference from eval.py: {difference:.1e}")
     assert difference <= 1e-5
+
+
+WINDOW = "8192,16384"  # shows all of 14 bits
+
+
+@pytest.fixture(scope="module")
+def deep(forked, films, random_weights, tmp_path_factory):
+    """A film of 14 bits in 16, weights that were trained with its window, and what they predict."""
+    folder = tmp_path_factory.mktemp("deep")
+    with Image.open(films[0]) as image:
+        pixels = np.asarray(image.convert("L")).astype(np.uint16) * 64  # 255 becomes 16,320
+    Image.fromarray(pixels).save(folder / "film.png")
+    shutil.copy(random_weights, folder / "w.pdparams")
+    config = {"window": [8192.0, 16384.0], "resize": 72, "crop_size": 64}
+    (folder / "config.json").write_text(json.dumps(config))
+    probs, _ = predict(forked, folder, folder / "w.pdparams", "--window", WINDOW)
+    dark, said = predict(forked, folder, folder / "w.pdparams")
+    assert f"no --window, but the weights were trained with --window {WINDOW} (" in said
+    assert np.abs(probs - dark).max() > 1e-3  # so that a window that is lost would be seen
+    return folder, probs
+
+
+def predict(forked, folder, weights, *options):
+    """What predict.py gives the film, and its stderr."""
+    words = ["--weights", weights, *options, "--top", 0, "--output-dir", folder / "predicted"]
+    result = forked("predict.py", folder / "film.png", *words)
+    assert result.returncode == 0, result.stderr
+    path = str(folder / "predicted" / "predictions.csv")
+    return read_predictions(path, ["film.png"]), result.stderr
+
+
+def by_paddle(folder, out):
+    config = paddle.inference.Config(str(out / "w.json"), str(out / "w.pdiparams"))
+    config.disable_gpu()
+    facts = json.loads((out / "w.paddle.metadata.json").read_text())
+    pixels = paddle.to_tensor(prepared(folder, facts))
+    return paddle.inference.create_predictor(config).run([pixels])[0].numpy()
+
+
+def by_onnx(folder, out):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(out / "w.onnx")
+    facts = session.get_modelmeta().custom_metadata_map
+    return session.run(None, {"films": prepared(folder, facts)})[0]
+
+
+def by_web(folder, out):
+    from web.site_folder import predict_in_node
+
+    return predict_in_node(str(out / "w-web"), [str(folder / "film.png")])
+
+
+def prepared(folder, facts):
+    """The film as an export's metadata say: uint8 `[1, 1, H, W]`."""
+    reading = Reading([float(number) for number in facts["window"].split(",")])
+    return read_film(folder / "film.png", int(facts["resize"]), reading=reading)[np.newaxis]
+
+
+@NEEDS_PADDLE_3
+@pytest.mark.parametrize("form, run", [("paddle", by_paddle), ("onnx", by_onnx), ("web", by_web)])
+def test_other_programs_give_a_film_of_14_bits_predict_s_probabilities(
+    script, deep, tmp_path, form, run
+):
+    folder, expected = deep
+    if form != "paddle":
+        pytest.importorskip("paddle2onnx")
+    if form == "web" and not (shutil.which("node") and shutil.which("npm")):
+        pytest.skip("no Node.js with npm: the page needs both")
+    words = ["--weights", folder / "w.pdparams", "--format", form, "--output-dir", tmp_path]
+    result = script("export.py", folder / "film.png", *words)
+    if "want npm to fetch" in result.stderr:
+        pytest.skip("npm's registry cannot be reached")
+    assert result.returncode == 0, result.stderr
+    assert f"config.json: trained with --window {WINDOW}" in result.stderr
+    assert np.abs(run(folder, tmp_path) - expected).max() <= 1e-5
+
+
+def test_weights_in_other_files_give_a_film_of_14_bits_the_same(forked, deep, tmp_path):
+    folder, expected = deep
+    shutil.copy(folder / "film.png", tmp_path)
+    words = [tmp_path / "film.png", "--weights", folder / "w.pdparams", "--output-dir", tmp_path]
+    result = forked("export.py", *words, "--format", "safetensors")
+    assert result.returncode == 0, result.stderr
+    path = tmp_path / "w.safetensors"
+    probs, said = predict(forked, tmp_path, path, "--window", WINDOW)
+    np.testing.assert_array_equal(probs, expected)
+    assert "warning: " not in said
+    _, said = predict(forked, tmp_path, path, "--window", "1024,2048")
+    warning = f"--window 1024,2048, but the weights were trained with --window {WINDOW} ({path})"
+    assert warning in said
+    pytest.importorskip("torch")
+    words = [tmp_path / "film.png", "--weights", path, "--output-dir", tmp_path]  # once more
+    result = forked("export.py", *words, "--format", "torch")
+    assert result.returncode == 0, result.stderr
+    (tmp_path / "back").mkdir()
+    back = tmp_path / "back" / "w.pdparams"
+    said = forked("convert_torch_weights.py", tmp_path / "w.pth", back).stderr
+    options = said.partition(f"note: give {back} with ")[2].partition(", of ")[0].split()
+    assert options == ["--resize", "72", "--crop-size", "64", f"--window={WINDOW}"]
+    np.testing.assert_array_equal(predict(forked, tmp_path, back, *options)[0], expected)
+
+
+def test_a_film_with_a_coloured_mark_is_one_to_check_on(forked, fails, random_weights, tmp_path):
+    pixels = np.repeat(np.arange(64, dtype=np.uint8)[:, np.newaxis], 64, axis=1)
+    marked = np.stack([pixels, pixels, pixels], axis=2)
+    marked[:9, :9] = (255, 0, 0)
+    Image.fromarray(marked).save(tmp_path / "film.png")
+    words = [tmp_path / "film.png", "--weights", random_weights, "--format", "safetensors"]
+    words += ["--output-dir", tmp_path / "out", *SMALL]
+    assert "got one with colours" in fails("export.py", *words)
+    result = forked("export.py", *words, "--any-colours")
+    assert result.returncode == 0, result.stderr
+    assert tree(tmp_path / "out") == ["random.safetensors"]
 
 
 def test_what_cannot_be_exported_leaves_nothing(fails, films, random_weights, tmp_path):

@@ -371,9 +371,9 @@ def test_what_cannot_be_exported_is_one_line(
     other.write_text(json.dumps(metrics | {"resize": 256}))
     assert "but they are of --resize 256" in fails("export.py", *web, "--metrics", other)
     other.write_text("[]")
-    assert "not a JSON file of eval.py" in fails("export.py", *web, "--metrics", other)
-    for content in ({}, {"weights": "x"}):
-        other.write_text(json.dumps(content))
+    assert "not a metrics.json of eval.py" in fails("export.py", *web, "--metrics", other)
+    for whose in (None, "x"):
+        other.write_text(json.dumps(metrics | {"weights": whose}))
         assert "does not say whose they are" in fails("export.py", *web, "--metrics", other)
     other.write_text(json.dumps(metrics | {"auroc_mean_95_percent": ["low", 1]}))
     assert "not a metrics.json of eval.py" in fails("export.py", *web, "--metrics", other)

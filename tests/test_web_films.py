@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import json
+import shutil
 import struct
 import zlib
 
@@ -14,7 +16,7 @@ from helpers.web_pages import in_node, written
 from PIL import Image
 
 from films import plausibility
-from films.film_pixels import read_film, read_film_with_facts
+from films.film_pixels import Reading, read_film, read_film_with_facts
 from inference.activation_maps import TenCropMaps
 from model import CheXNet, load_weights
 from runtime.files import UserError
@@ -244,6 +246,42 @@ def test_pixels_are_those_of_read_film(page, tmp_path):
             }, name
     found = {word_of(reason) for reason in doubts}
     assert found >= {None, "looksOther", "usesFewBits", "headerLateral", "headerRaw", "headerPart"}
+
+
+def test_pixels_are_those_of_read_film_by_a_window(page, tmp_path):
+    """`export.py --window`: of DICOM films and 16 bits, in place of whatever the file says."""
+    site = shutil.copytree(page, tmp_path / "site")
+    deep = np.random.default_rng(1).integers(0, 2**14, (64, 64)).astype(np.uint16)
+    rows = deep.astype(">u2")
+    films = {
+        "14 of 16 bits": picture(deep, "PNG"),
+        "8 bits, as it is": picture(grey(), "PNG"),
+        "DICOM, its own window": dicom(deep, WindowCenter=100, WindowWidth=200),
+        "DICOM, a VOI LUT": dicom(deep, VOILUTSequence=lut(200, 10, np.arange(1000))),
+        "DICOM, turned and rescaled": dicom(
+            deep, PhotometricInterpretation="MONOCHROME1", RescaleSlope="0.5", RescaleIntercept="9"
+        ),
+        "16 bits, RGB": png(64, 64, 16, 2, [np.stack([r] * 3, 1).tobytes() for r in rows]),
+        "16 bits with alpha": png(64, 64, 16, 4, [np.stack([r, r], 1).tobytes() for r in rows]),
+    }
+    paths = written(films, tmp_path)
+    settings = json.loads((site / "settings.json").read_text())
+    assert settings["window"] is None
+    for window in ([8192.0, 16384.0], [5000.5, 1.0]):
+        (site / "settings.json").write_text(json.dumps(settings | {"window": window}))
+        found = in_node(site, "pixels", 0, *paths)
+        for name, path, facts in zip(films, paths, found, strict=True):
+            try:
+                film, read = read_film_with_facts(path, None, reading=Reading(window))
+            except UserError as error:
+                assert "want one channel where --window is given" in str(error), name
+                assert facts == {"problem": "windowChannels"}, name
+                continue
+            assert facts["sha256"] == hashlib.sha256(film.tobytes()).hexdigest(), name
+            assert read.span is None and facts["doubt"] not in ("usesFewBits", "usesFewValues")
+        assert [name for name, facts in zip(films, found, strict=True) if "problem" in facts] == [
+            *("16 bits, RGB", "16 bits with alpha")
+        ]
 
 
 def test_films_are_refused_as_read_film_refuses_them(page, tmp_path):

@@ -42,23 +42,30 @@ def read_known(thresholds, reference, metrics, weights, crop_size, resize):
         UserError: a file is broken, or of another network: nobody could tell it from the page.
     """
     ours = {"weights": weights, "crop_size": crop_size, "resize": resize}
-    for path in filter(None, (thresholds, metrics, reference)):
-        content = read_figures(path)
-        other = why_of_others(content, ours)
-        if not isinstance(content.get("weights"), dict):
-            other = "it does not say whose they are"
-        if other:
-            raise UserError(f"{path}: want figures of these weights, but {other}; make it anew")
-    found = read_thresholds(thresholds)[0] if thresholds else None
-    values = read_reference(reference) if reference else None
-    what = "a metrics.json of eval.py --weights"
-    return {
-        "thresholds": found and {name: None if np.isnan(t) else t for name, t in found.items()},
+    found = values = evaluation = None
+    if thresholds:
+        found, content = read_thresholds(thresholds)
+        _refuse_others(thresholds, content, ours)
+        found = {name: None if np.isnan(t) else t for name, t in found.items()}
+    if reference:
+        values = read_reference(reference)
+        _refuse_others(reference, values, ours)
         # Not all of it: its paths are of the machine that it was made on.
-        "reference": values
-        and {key: values.get(key) for key in ("films", "patients", "by_class", "source")},
-        "evaluation": read_figures(metrics, _evaluation, what) if metrics else None,
-    }
+        values = {key: values.get(key) for key in ("films", "patients", "by_class", "source")}
+    if metrics:
+        what = "a metrics.json of eval.py --weights"
+        evaluation, content = read_figures(metrics, lambda held: (_evaluation(held), held), what)
+        _refuse_others(metrics, content, ours)
+    return {"thresholds": found, "reference": values, "evaluation": evaluation}
+
+
+def _refuse_others(path, content, ours):
+    """Raise UserError if a file's figures are not those of our weights and sizes."""
+    other = why_of_others(content, ours)
+    if not isinstance(content.get("weights"), dict):
+        other = "it does not say whose they are"
+    if other:
+        raise UserError(f"{path}: want figures of these weights, but {other}; make it anew")
 
 
 def _evaluation(metrics):
@@ -123,14 +130,15 @@ def replace_page(source, target):
         raise
 
 
-def write_site(folder, onnx_file, network, crop_size, resize, known):
+def write_site(folder, onnx_file, network, preparation, known):
     """Write the page, ready to be served.
 
     Args:
         folder: to make.
         onnx_file: whose crops are uint8 `[N, 1, size, size]`; it is moved.
         network: dict with the name of its "weights" and their "sha256".
-        crop_size, resize: pixels.
+        preparation: dict with "crop_size" and "resize", pixels, and "window", [centre, width] or
+            None, by which the page reads films.
         known: what `read_known` returned.
 
     Raises:
@@ -155,9 +163,8 @@ def write_site(folder, onnx_file, network, crop_size, resize, known):
     halves = np.array(plausibility.WEIGHTS)
     settings = {
         "classes": CLASS_NAMES,
-        "crop_size": crop_size,
-        "resize": resize,
-        "has_maps": too_coarse(crop_size) is None,
+        **preparation,
+        "has_maps": too_coarse(preparation["crop_size"]) is None,
         "network": network,
         "files": files,
         "codecs": codecs,

@@ -1,12 +1,19 @@
-"""The sizes of films and crops that weights were trained with, from the file that says so."""
+"""Sizes of films and crops, and the window, that weights were trained with.
 
+The file that says so is, of best_model.pdparams and of a checkpoint in a folder of its own, the
+config.json of train.py; of what export.py wrote as .safetensors, that file; of its NAME.pth,
+NAME.torch.metadata.json.
+"""
+
+import argparse
+import contextlib
 import json
 import os
 import re
 import sys
 
 from runtime import command_line
-from runtime.files import UserError, first_line
+from runtime.files import UserError, first_line, read_json
 
 USUAL = {"resize": 256, "crop_size": 224}  # pixels
 
@@ -55,9 +62,8 @@ def check_window(weights, window):
         weights: path of a weight file, which need not exist.
         window: of --window, or None.
     """
-    found, source = _written_at_training(weights)
-    trained = found.get("window")
-    if _is_window(trained) and trained != window:
+    trained, source = trained_window(weights)
+    if trained and trained != window:
         given = f"--window {shown_window(window)}" if window else "no --window"
         print(
             f"warning: {given}, but the weights were trained with --window "
@@ -67,21 +73,33 @@ def check_window(weights, window):
         )
 
 
+def choose_window(weights, window=None):
+    """Return the window that an export is for: the one given, else that of the training.
+
+    It says so where it is the training's, and warns where another is given.
+
+    Args:
+        weights: path of a weight file, which need not exist.
+        window: of --window, or None.
+
+    Returns:
+        [centre, width], or None.
+    """
+    trained, source = trained_window(weights)
+    if window or not trained:
+        check_window(weights, window)
+        return window
+    print(f"{source}: trained with --window {shown_window(trained)}", file=sys.stderr)
+    return trained
+
+
 def shown_window(window):
     """Return a window as it is given to --window."""
     return ",".join(repr(float(number)).removesuffix(".0") for number in window)
 
 
-def _is_window(found):
-    is_pair = isinstance(found, list) and len(found) == 2
-    return is_pair and all(isinstance(number, (int, float)) for number in found)
-
-
 def trained_sizes(weights):
     """Read the sizes that weights were trained with.
-
-    They are in the config.json that train.py leaves beside best_model.pdparams and above each
-    checkpoint's folder, and in the metadata of a .safetensors file of export.py.
 
     Args:
         weights: path of a weight file, which need not exist.
@@ -100,10 +118,34 @@ def trained_sizes(weights):
         return {}, None
 
 
+def trained_window(weights):
+    """Read the window that weights were trained with.
+
+    Args:
+        weights: path of a weight file, which need not exist.
+
+    Returns:
+        window: [centre, width], or None.
+        source: path of the file that would have it.
+
+    Raises:
+        UserError: config.json is not JSON.
+    """
+    found, source = _written_at_training(weights)
+    window = found.get("window")  # numbers in config.json, text in what export.py writes
+    with contextlib.suppress(argparse.ArgumentTypeError, TypeError, ValueError):
+        text = window if isinstance(window, str) else shown_window(window)
+        return command_line.window(text), source
+    return None, source
+
+
 def _written_at_training(weights):
     """Return what a file says of the training of weights, a dict, and the path of that file."""
     if weights.endswith(".safetensors") and os.path.isfile(weights):
         return _metadata(weights), weights
+    if weights.endswith(".pth"):
+        source = f"{weights.removesuffix('.pth')}.torch.metadata.json"
+        return read_json(source), source
     folder = os.path.dirname(weights)
     if re.fullmatch(r"epoch_\d+(_step_\d+)?", os.path.basename(folder)):
         folder = os.path.dirname(folder)

@@ -24,7 +24,7 @@ const predictor = await Predictor.load(settings, files, 1, fetchFile);
 
 async function pixels(bytes, side) {
   try {
-    const read = await readFilm(bytes);
+    const read = await readFilm(bytes, settings.window);
     const { width, height, grey } = side ? resizeShort(read, side) : read;
     const check = settings.film_check;
     const small = resize({ width, height, grey }, check.side, check.side, "box");

@@ -75,14 +75,14 @@ function withPreamble(bytes) {
 }
 
 /** Read a film from a DICOM file, as `readFilm` in film.js. */
-export async function readDicom(content) {
+export async function readDicom(content, window) {
   try {
     const bytes = withPreamble(content);
     const syntax = readPart10Header(bytes).string("x00020010");
     checkSyntax(syntax);
     const file = parsed(bytes);
     refuseOthers(file);
-    const rules = greyTable(file, syntax === BIG_ENDIAN);
+    const rules = greyTable(file, syntax === BIG_ENDIAN, window);
     const { shown, covered } = displayShutter(file);
     const patterns = await readPatterns(file, syntax);
     const film =

@@ -4,7 +4,7 @@
 import { convertIndexedToRgb, decode as decodePng } from "./packages/fast-png/lib/index.js";
 import { isDicom, readDicom } from "./dicom.js";
 import { checkSides, equalChannels, FilmError, rint } from "./film_error.js";
-import { endsOf } from "./grey_values.js";
+import { endsOf, windowShare } from "./grey_values.js";
 import { decodeJpeg, jpegFrame } from "./jpeg.js";
 import { upright } from "./orientation.js";
 import { pngChunks } from "./segments.js";
@@ -21,14 +21,17 @@ export function kindOf(bytes) {
 /**
  * Read a film, a Uint8Array: {width, height, grey: Uint8Array, span}. Throws a FilmError.
  *
+ * window: [centre, width] of the values of DICOM films and those of 16 bits that become 0 to 255;
+ * null: a DICOM film's own, else the full range.
  * span: of more than 8 bits, the lowest and highest value, and those that there could be, where
  * nothing says which of them matter.
  */
-export async function readFilm(bytes) {
+export async function readFilm(bytes, window) {
   const kind = kindOf(bytes);
   return guarded(kind, async () => {
-    if (kind === "DICOM") return readDicom(bytes);
-    return upright(await (kind === "PNG" ? readPng(bytes) : readJpeg(bytes)), bytes, kind);
+    if (kind === "DICOM") return readDicom(bytes, window);
+    const read = kind === "PNG" ? readPng(bytes, window) : await readJpeg(bytes);
+    return upright(read, bytes, kind);
   });
 }
 
@@ -41,13 +44,14 @@ async function guarded(kind, read) {
   }
 }
 
-function readPng(bytes) {
+function readPng(bytes, window) {
   const header = new DataView(bytes.buffer, bytes.byteOffset, 24);
   checkSides(header.getUint32(16), header.getUint32(20));
   if (isAnimated(bytes)) throw new FilmError("frames");
   const png = decodePng(bytes, { checkCrc: true });
   const { width, height } = png;
   const pixels = width * height;
+  if (window && png.depth === 16 && png.channels > 1) throw new FilmError("windowChannels");
   if (bytes[25] === 3) { // indexed; a palette may be suggested with colours too
     const data = convertIndexedToRgb(png);
     return { width, height, grey: equalChannels(data, data.length / pixels, pixels) };
@@ -62,8 +66,10 @@ function readPng(bytes) {
   if (png.depth < 8) {
     unpack(png, grey);
   } else if (png.depth === 16 && png.channels === 1) {
-    for (let n = 0; n < pixels; n++) grey[n] = rint((255 * png.data[n]) / 65535);
-    span = [...endsOf(png.data), 0, 65535];
+    const share = (value) => (window ? windowShare(value, ...window, "LINEAR") : value / 65535);
+    const table = Uint8Array.from({ length: 65536 }, (_, value) => rint(255 * share(value)));
+    for (let n = 0; n < pixels; n++) grey[n] = table[png.data[n]];
+    if (!window) span = [...endsOf(png.data), 0, 65535];
   } else {
     const shift = png.depth - 8;
     for (let n = 0; n < pixels; n++) grey[n] = png.data[n * png.channels] >> shift;

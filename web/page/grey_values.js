@@ -14,11 +14,12 @@ const VOI_LUT = "x00283010";
 /**
  * Make the table of a file: {table, values, full}.
  *
+ * window: [centre, width] to use instead of the file's, or null.
  * table: Uint8Array [2 ** Bits Stored], in the order of unsigned numbers: the patterns of negative
  * values come last. values: what the patterns stand for after rescaling. full: the lowest and
  * highest value there could be, where nothing said which of them matter; else null.
  */
-export function greyTable(file, big) {
+export function greyTable(file, big, window) {
   const bits = file.uint16("x00280101");
   if (file.uint16("x00280103") === undefined) throw new RangeError("no Pixel Representation");
   const isSigned = file.uint16("x00280103") === 1;
@@ -28,7 +29,7 @@ export function greyTable(file, big) {
   );
   const rules = new Rules(file, big);
   const values = modalityValues(stored, rules, isSigned);
-  const { shares, full } = shownShares(values, rules);
+  const { shares, full } = shownShares(values, rules, window);
   const [low, high] = endsOf(shares);
   if (!shares.every(Number.isFinite) || low === high) throw new FilmError("flat");
   const isTurned = file.string("x00280004") === "MONOCHROME1";
@@ -117,7 +118,10 @@ function modalityValues(stored, rules, isSigned) {
 }
 
 // Where values lie between black, 0, and white, 1 (C.11.2).
-function shownShares(values, rules) {
+function shownShares(values, rules, window) {
+  if (window) {
+    return { shares: values.map((value) => windowShare(value, ...window, "LINEAR")), full: null };
+  }
   const [low, high] = endsOf(values);
   const lut = rules.lut(VOI_LUT);
   if (lut) {
@@ -142,7 +146,8 @@ function shownShares(values, rules) {
   return { shares: values.map((value) => (value - full[0]) / range), full };
 }
 
-function windowShare(value, center, width, kind) {
+/** Return where a value lies in a window, from 0 to 1. */
+export function windowShare(value, center, width, kind) {
   if (kind === "SIGMOID") {
     const exponent = (-4 * (value - center)) / width;
     return 1 / (1 + Math.exp(Math.min(Math.max(exponent, -700), 700)));

@@ -33,7 +33,7 @@ export class Predictor {
    *   picture: {width, height, grey}, hasMaps, doubt: {key, values} of words.js or null}.
    */
   async predict(bytes) {
-    const whole = await readFilm(bytes);
+    const whole = await readFilm(bytes, this.settings.window);
     const { resize: side, crop_size: size, film_check: check } = this.settings;
     const film = resizeShort(whole, side);
     let found;
