@@ -132,7 +132,7 @@ def none_above(probs, known):
     return f"no finding above its threshold{few}"
 
 
-def read_figures(path, pick=dict.copy, what="a JSON file of eval.py", remedy="make one"):
+def read_figures(path, pick, what, remedy="make one"):
     """Return what `pick` takes of the dict that a JSON file of eval.py holds.
 
     Raises:

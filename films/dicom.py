@@ -26,7 +26,7 @@ OTHER_MODALITIES = ("CT", "MR", "MG", "US", "XA", "RF", "NM", "PT", "PX", "OT")
 SIDES = (32, 10_000)  # pixels
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
-GREY_REMEDY = "export it in grey, or give --any-colours (not export.py)"
+GREY_REMEDY = "export it in grey, or give --any-colours"
 
 # All that is read of a file, beside its first group, which names the transfer syntax. Functional
 # groups are an enhanced object's: window, rescale and shutter are in them.
