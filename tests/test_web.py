@@ -1,5 +1,6 @@
 """export.py --format web: the page in Node, and in a real browser."""
 
+import contextlib
 import http.server
 import json
 import os
@@ -36,7 +37,7 @@ def site(page, tmp_path):
 def website(site):
     """The page on a server on 127.0.0.1: its address, what it was asked for, and the server.
 
-    `server.headers` are sent with every file.
+    `server.headers` are sent with every file; `server.lets_go` may hold the service worker back.
     """
     asked = []
 
@@ -49,11 +50,17 @@ def website(site):
                 self.send_header(name, value)
             super().end_headers()
 
+        def do_GET(self):
+            if "service_worker" in self.path:
+                self.server.lets_go.wait()
+            super().do_GET()
+
         def log_message(self, form, *arguments):
             asked.append((self.path, self.headers["Host"]))
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.headers = {}
+    server.headers, server.lets_go = {}, threading.Event()
+    server.lets_go.set()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/", asked, server
     server.shutdown()
@@ -271,7 +278,33 @@ def test_a_host_that_sends_the_headers_needs_no_service_worker_for_them(browser,
     wait_for(is_ready)
 
 
-def test_a_new_export_to_the_same_address_comes_whole(browser, opened, site):
+def test_a_film_that_is_given_before_the_page_loads_itself_again_is_not_lost(
+    browser, website, predicted_on_cpu
+):
+    url, _, server = website
+    server.lets_go.clear()
+    browser.get(url)
+    browser.find_element("id", "files").send_keys(str(predicted_on_cpu[0][0]))
+    server.lets_go.set()
+    wait_for(partial(has_text, browser, "1 of 1 films done"))
+    assert has_text(browser, "The network is ready (one thread)")
+    browser.get(url)
+    wait_for(partial(has_text, browser, "The network is ready"))
+    assert browser.execute_script("return window.crossOriginIsolated")
+
+
+# A page that is slow to hear of its new service worker, as on busy cores: it is active by then.
+SLOW = """
+const { update } = ServiceWorkerRegistration.prototype;
+ServiceWorkerRegistration.prototype.update = async function () {
+  await update.call(this);
+  while (this.installing || this.waiting) await new Promise((done) => setTimeout(done, 10));
+};
+"""
+
+
+@pytest.mark.parametrize("is_slow", [False, True])
+def test_a_new_export_to_the_same_address_comes_whole(is_slow, browser, opened, site):
     words = site / "words.js"
     words.write_text(words.read_text().replace("The network is ready", "The NETWORK is ready"))
     page_script = site / "page.js"
@@ -280,10 +313,19 @@ def test_a_new_export_to_the_same_address_comes_whole(browser, opened, site):
     for path in (words, page_script):
         os.utime(path, (1e9, 1e9))  # of 2001: a browser would keep such files for months
     write_files_js(site)
-    browser.get(f"{opened.url}index.html")
-    wait_for(partial(has_text, browser, "The NETWORK is ready"))
+    with scripts_before(browser, SLOW if is_slow else ""):
+        browser.get(f"{opened.url}index.html")
+        wait_for(partial(has_text, browser, "The NETWORK is ready"), 60)
     assert len([path for path, _ in opened.asked if path.endswith(".onnx")]) == 1
     assert [each["level"] for each in browser.get_log("browser")] == []
+
+
+@contextlib.contextmanager
+def scripts_before(browser, text):
+    """Have Chromium run a script in each page before the page's own."""
+    added = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": text})
+    yield
+    browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
 
 
 def test_a_start_that_does_not_end_is_begun_again_with_one_thread(

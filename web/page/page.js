@@ -15,6 +15,7 @@ let network = { key: "starting" }; // what the line about the network says
 let language = (navigator.language ?? "en").startsWith("zh") ? "zh" : "en";
 let opacity = 0.7;
 const LONGEST_START = 10_000; // milliseconds
+const giver = navigator.serviceWorker?.controller; // the worker that gave these scripts, if any
 
 start();
 
@@ -41,16 +42,16 @@ async function keepOffline() {
   try {
     const options = { updateViaCache: "none" };
     const registration = await navigator.serviceWorker.register("service_worker.js", options);
-    const wasControlled = Boolean(navigator.serviceWorker.controller);
     await registration.update().catch(() => {}); // offline
     const newer = registration.installing ?? registration.waiting;
-    if (newer && (await isActive(newer)) && wasControlled) {
+    if (newer) await settled(newer);
+    if (giver && registration.active !== giver) { // it would give other files from now on
       location.reload();
       return "reloading";
     }
     if (window.crossOriginIsolated) {
       sessionStorage.removeItem("reloaded");
-    } else if (!sessionStorage.getItem("reloaded")) {
+    } else if (!sessionStorage.getItem("reloaded") && !early.length) { // it would lose those films
       sessionStorage.setItem("reloaded", "once");
       location.reload();
       return "reloading";
@@ -61,12 +62,11 @@ async function keepOffline() {
   return "tried";
 }
 
-// Wait until a service worker is at work; false if it could not be installed.
-function isActive(worker) {
+// Wait until a service worker is installed and active, or has failed.
+function settled(worker) {
   return new Promise((done) => {
     const look = () => {
-      if (worker.state === "activated") done(true);
-      if (worker.state === "redundant") done(false);
+      if (["activated", "redundant"].includes(worker.state)) done();
     };
     worker.addEventListener("statechange", look);
     look();
