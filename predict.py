@@ -128,8 +128,8 @@ def main(args):
     reading = Reading(*command_line.reading_options(args))
     other = None
     if known and os.path.exists(args.weights):
-        sizes = {"crop_size": args.crop_size, "resize": args.resize}
-        other = why_of_others(known, {"weights": sha256(args.weights), **sizes})
+        ours = {key: getattr(args, key) for key in ("crop_size", "resize", "window")}
+        other = why_of_others(known, {"weights": sha256(args.weights), "crops": 10, **ours})
     if other:
         print(
             f"warning: {args.thresholds or args.reference}: {other}; make it anew", file=sys.stderr

@@ -210,8 +210,10 @@ def show_subgroups(figures):
 
 
 def show_without_films(figures):
-    """Print the AUROCs of what the table says of the films, beside those of the network."""
+    """Print the AUROCs of what the table says of the films, if anything, and the network's."""
     facts = figures["auroc_without_films"]
+    if not facts:
+        return
     say(
         "AUROC of what the table says without a look at the film; 0.5 says nothing, below it the\n"
         "fact speaks against the finding:"

@@ -6,6 +6,7 @@ from sklearn.metrics import roc_auc_score
 
 from evaluation.figures import measure_without_films
 from evaluation.heat_maps import BoxedFilms
+from evaluation.printed_tables import show_without_films
 from films.label_lists import CLASS_NAMES, read_label_list
 from public_data.nih_tables import (
     Box,
@@ -118,6 +119,14 @@ def test_what_a_table_says_is_ranked_as_a_network_would_be():
         "sex M": [0, 0],
         "age": [1, 1],  # b is older than a; c's age is not known
     }
+
+
+def test_no_table_is_printed_of_facts_that_are_known_of_no_film(capsys):
+    facts = facts_of(["film.png"], {})  # the table is of other films
+    figures = {"auroc": np.full(14, 0.8)}
+    figures["auroc_without_films"] = measure_without_films(np.ones((1, 14)), facts)
+    show_without_films(figures)
+    assert capsys.readouterr() == ("", "")
 
 
 def test_names_are_each_once_and_in_the_table(tmp_path):

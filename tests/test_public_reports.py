@@ -171,18 +171,22 @@ def test_eval_and_predict_tell_it(forked, phantoms, random_weights, tmp_path):
     config = {"window": [2048.0, 4096.0], "resize": 72, "crop_size": 64}
     (tmp_path / "config.json").write_text(json.dumps(config))
     values = {"threshold": dict.fromkeys(CLASS_NAMES, 0.5)}
-    metrics = {"thresholds": values, "weights": {"path": "other", "sha256": "ab"}}
-    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
     words = ["--weights", tmp_path / "w.pdparams"]
     (film, *_) = (phantoms / "images").iterdir()
     evaluated = forked("eval.py", "--data-dir", phantoms, *words, "--crops", 1, "--no-intervals")
     words += ["--top", 0, "--output-dir", tmp_path / "out"]
-    predicted = forked("predict.py", film, *words, "--thresholds", tmp_path / "metrics.json")
-    for result in (evaluated, predicted):
+    results, path = [evaluated], tmp_path / "metrics.json"
+    for theirs, why in (
+        ({"weights": {"path": "other", "sha256": "ab"}}, "other weights"),
+        ({"crops": 1}, "--crops 1, not --crops 10"),
+        ({"crops": 10, "window": [1.0, 2.0]}, "--window 1,2, not no --window"),
+    ):
+        path.write_text(json.dumps({"thresholds": values, **theirs}))
+        results.append(forked("predict.py", film, *words, "--thresholds", path))
+        assert f"warning: {path}: they are of {why}; make it anew" in results[-1].stderr
+    for result in results:
         assert result.returncode == 0, result.stderr
         assert "trained with --window 2048,4096" in result.stderr
-    said = f"warning: {tmp_path / 'metrics.json'}: they are of other weights; make it anew"
-    assert said in predicted.stderr
 
 
 def test_the_command_that_train_py_names_has_the_window(tmp_path, capsys):
