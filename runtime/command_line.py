@@ -401,7 +401,7 @@ def _remedy(error):
     if not isinstance(error, FileNotFoundError):
         return "check the path and the free space"
     for folder, option in (("pretrained_models", "--weights"), ("predictions", "--predictions")):
-        if folder in str(error.filename):
+        if os.path.basename(os.path.dirname(error.filename)) == folder:
             fetch = f"prepare_data.py download {option}"
             return f"check the path, or fetch what is published: {fetch}"
     return "check the path"
