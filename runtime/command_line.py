@@ -6,14 +6,13 @@ Neither Paddle nor NumPy is imported here, so that `--help` and a mistyped optio
 import argparse
 import contextlib
 import difflib
-import errno
 import importlib.util
 import os
 import signal
 import sys
 
 from runtime import environment  # before Paddle
-from runtime.files import UserError
+from runtime.files import UserError, remedy_of
 from runtime.paddle_errors import paddle_error
 
 # What the requirements files install, by the names they are imported by.
@@ -383,25 +382,8 @@ def run(function, *arguments):
         if message is None and not error.strerror:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        message = message or f"{where}{error.strerror}; {_remedy(error)}"
+        message = message or f"{where}{error.strerror}; {remedy_of(error)}"
     except KeyboardInterrupt:
         sys.exit(130)
     print(f"error: {message}", file=sys.stderr)
     sys.exit(2)
-
-
-def _remedy(error):
-    """Return what to do about an error of the file system."""
-    if isinstance(error, (FileExistsError, NotADirectoryError)):
-        return "a file is where a folder is wanted: move it away, or give another folder"
-    if error.errno == errno.EROFS:
-        return (
-            "give another folder; of read-only data, one of links (mkdir own; ln -s FOLDER/* own)"
-        )
-    if not isinstance(error, FileNotFoundError):
-        return "check the path and the free space"
-    for folder, option in (("pretrained_models", "--weights"), ("predictions", "--predictions")):
-        if os.path.basename(os.path.dirname(error.filename)) == folder:
-            fetch = f"prepare_data.py download {option}"
-            return f"check the path, or fetch what is published: {fetch}"
-    return "check the path"

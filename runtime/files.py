@@ -1,6 +1,7 @@
 """Files written whole, their digests, and the error that a user can put right."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -32,6 +33,23 @@ PLACEHOLDERS = {
     b"<!doctype html": "a web page, not the file; download the file itself, with a browser perhaps",
     b"<html": "a web page, not the file; download the file itself, with a browser perhaps",
 }
+
+
+def remedy_of(error):
+    """Return what to do about an error of the file system."""
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        return "a file is where a folder is wanted: move it away, or give another folder"
+    if error.errno == errno.EROFS:
+        return (
+            "give another folder; of read-only data, one of links (mkdir own; ln -s FOLDER/* own)"
+        )
+    if not isinstance(error, FileNotFoundError):
+        return "check the path and the free space"
+    for folder, option in (("pretrained_models", "--weights"), ("predictions", "--predictions")):
+        if os.path.basename(os.path.dirname(str(error.filename))) == folder:
+            fetch = f"prepare_data.py download {option}"
+            return f"check the path, or fetch what is published: {fetch}"
+    return "check the path"
 
 
 def refuse_placeholder(path):
