@@ -3,7 +3,7 @@
 #                              without a GPU; OPTIONS=--dry-run shows the steps
 # make check     lint, format, import rules, and the tests that start no training and no browser
 # make test      make check's rules and the tests
-# make test-all  those of benchmarks and of all pages of docs/ too
+# make test-all  the long ones too: benchmarks, all pages of docs/, the notebook, second machines
 # make bench     times, side by side with how others do it
 # make rehearse  every command on 112,120 names of a few real films: time and memory
 # make picture   draw docs/picture.png again, of phantoms

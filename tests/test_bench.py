@@ -14,6 +14,7 @@ from PIL import Image
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.rare
 def test_the_evaluation_that_is_timed_runs(shared):
     code = "import ours; ours.FILMS = ours.FILMS[:2]; task = ours.evaluation('fp32'); "
     code += "next(task); next(task, None)"  # it starts the clock, and ends

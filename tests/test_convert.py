@@ -23,11 +23,11 @@ from helpers.torch_checkpoints import (
 )
 
 from benchmarks.torch_densenet import lively_densenet
-from convert_torch_weights import prove_film, prove_tensors
+from convert_torch_weights import convert, prove_film, prove_tensors
 from model import CheXNet, load_weights
 from runtime.files import UserError, sha256
 from weights.array_pipe import check_held, digest, pack, unpack
-from weights.torch_checkpoint import Checkpoint
+from weights.torch_checkpoint import Checkpoint, load_torch
 from weights.torch_names import paddle_name
 from weights.untrusted_files import read_pickle, read_safetensors
 from weights.weight_files import read_weights, save_safetensors, save_state
@@ -45,7 +45,15 @@ def films():
     return np.random.default_rng(0).normal(size=(2, 3, 64, 64)).astype(np.float32)
 
 
-@pytest.mark.parametrize("kind", FORMATS)
+# Each is another form of two that are tried.
+RARE = {"another prefix", "a head called fc", "half safetensors"}
+RARE |= {"reference in half precision", "channels last in half precision"}
+assert {*FORMATS} > RARE
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=[pytest.mark.rare] * (k in RARE)) for k in FORMATS]
+)
 def test_every_known_format_predicts_the_same_after_conversion(
     forked, tmp_path, torch_net, films, kind
 ):
@@ -332,14 +340,34 @@ BAD_STATES = {
 }
 
 
+@pytest.fixture
+def changed(torch_net, tmp_path):
+    """A function that saves the network's state dict with a change of `BAD_STATES`."""
+
+    def save(kind):
+        change, message = BAD_STATES[kind]
+        state = dict(torch_net.state_dict())
+        change(state)
+        torch.save(state, tmp_path / "w.pth")
+        return tmp_path / "w.pth", message
+
+    return save
+
+
 @pytest.mark.parametrize("kind", BAD_STATES)
-def test_anything_left_over_is_an_error_that_names_it(fails, tmp_path, torch_net, kind):
-    change, message = BAD_STATES[kind]
-    state = dict(torch_net.state_dict())
-    change(state)
-    torch.save(state, tmp_path / "w.pth")
-    assert message in fails("convert_torch_weights.py", tmp_path / "w.pth", tmp_path / "w.pdparams")
-    assert os.listdir(tmp_path) == ["w.pth"]
+def test_anything_left_over_is_an_error_that_names_it(changed, kind):
+    path, message = changed(kind)
+    with pytest.raises(UserError) as caught:
+        arrays = {name: tensor.numpy() for name, tensor in load_torch(str(path)).items()}
+        convert(arrays, CheXNet(), path)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["a tensor too many", "a number among the tensors"])
+def test_what_is_left_over_ends_the_command(fails, changed, kind):
+    path, message = changed(kind)
+    assert message in fails("convert_torch_weights.py", path, path.with_suffix(".pdparams"))
+    assert os.listdir(path.parent) == ["w.pth"]
 
 
 def test_a_whole_module_is_refused_with_the_way_out(fails, tmp_path, torch_net):

@@ -138,7 +138,7 @@ def test_evaluation_in_float16_agrees_with_the_cpu_s_float32(
     assert 1e-5 < probability_difference(phantoms, tmp_path, evaluated) < 5e-3
 
 
-@pytest.mark.parametrize("level", ["O1", "O2"])
+@pytest.mark.parametrize("level", ["O1", pytest.param("O2", marks=pytest.mark.rare)])
 def test_half_precision_learns_what_float32_does(level, trained, on_cpu):
     printed, *_ = trained(level)
     difference = np.abs(losses(printed) - losses(on_cpu[0]))
@@ -147,6 +147,7 @@ def test_half_precision_learns_what_float32_does(level, trained, on_cpu):
     assert "the loss scaler skipped 0 of 6 steps" in printed
 
 
+@pytest.mark.rare
 def test_half_precision_in_bfloat16_too(train, on_cpu):
     words = ["--device", "intel_hpu", "--amp", "O2", "--amp-dtype", "bfloat16"]
     printed, _ = train(*words, device_type="intel_hpu")
@@ -199,6 +200,7 @@ def send_at(process, step, number):
     process.communicate()
 
 
+@pytest.mark.rare
 def test_a_half_precision_run_that_is_killed_goes_on_to_the_bit(
     train, trained, phantoms, standin_variables, tmp_path
 ):

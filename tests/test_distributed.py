@@ -286,6 +286,7 @@ def machines(launch, tmp_path):
     return start
 
 
+@pytest.mark.rare
 def test_two_machines_train_as_one_also_when_one_of_them_dies(
     phantoms, uninterrupted, machines, tmp_path
 ):

@@ -12,8 +12,11 @@ import pytest
 from helpers.folders import link_films, tree
 from PIL import Image
 
+from films.film_pixels import read_film
 from films.label_lists import read_label_list
-from weights.untrusted_files import read_pickle
+from runtime.files import UserError
+from weights.torch_checkpoint import load_torch
+from weights.untrusted_files import read_pickle, read_safetensors
 
 pytestmark = pytest.mark.slow
 
@@ -107,9 +110,18 @@ def lying_safetensors():
 
 
 @pytest.mark.parametrize("kind", list(lying_safetensors()))
-def test_safetensors_that_lie(fails, data, tmp_path, kind):
+def test_safetensors_that_lie(tmp_path, kind):
     path = tmp_path / "w.safetensors"
     path.write_bytes(lying_safetensors()[kind])
+    # NumPy has no bfloat16; to PyTorch it is no lie.
+    for read in (read_safetensors, *[load_torch] * (kind != "other dtype")):
+        with pytest.raises(UserError, match=r"w\.safetensors: "):
+            read(str(path))
+
+
+def test_a_command_that_is_given_one(fails, data, tmp_path):
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(lying_safetensors()["past the end"])
     assert str(path) in fails("eval.py", "--data-dir", data, "--weights", path, *SMALL)
     target = tmp_path / "w.pdparams"
     assert str(path) in fails("convert_torch_weights.py", path, target)
@@ -185,7 +197,14 @@ WORDS = {
 
 
 @pytest.mark.parametrize("kind", list(WORDS))
-def test_films_that_are_not(fails, data, random_weights, tmp_path, kind):
+def test_films_that_are_not(tmp_path, kind):
+    broken_film(kind, tmp_path / "film.png")
+    with pytest.raises(UserError, match=f"film.png: .*{WORDS[kind]}"):
+        read_film(tmp_path / "film.png")
+
+
+@pytest.mark.parametrize("kind", ["bomb", "colours"])
+def test_a_list_of_films_with_such_a_one(fails, data, random_weights, tmp_path, kind):
     film = data / "images" / (data / "labels" / "test_list.txt").read_text().split()[0]
     film.unlink()
     broken_film(kind, film)

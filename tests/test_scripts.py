@@ -158,7 +158,7 @@ def expected_predictions(shared, folder):
     ("folder", "films"),
     [
         ("sample", min(14, int(os.environ.get("FILMS", "8")))),
-        ("sample_256", int(os.environ.get("FILMS", "16"))),
+        pytest.param("sample_256", int(os.environ.get("FILMS", "16")), marks=pytest.mark.rare),
     ],
 )
 def test_real_films_get_pytorch_s_predictions(

@@ -23,6 +23,7 @@ def test_the_notebook_is_small_and_has_no_path_of_a_machine():
 
 
 @pytest.mark.slow
+@pytest.mark.rare
 def test_the_notebook_runs(tmp_path):
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
