@@ -1,10 +1,12 @@
 import io
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
 from films.label_lists import CLASS_NAMES
-from training.curves import best_epoch, draw_curves
+from training import curves
+from training.curves import Curves, best_epoch, draw_curves
 
 NAN = float("nan")
 
@@ -44,4 +46,14 @@ def test_curves_show_every_class_and_the_best_epoch(aurocs, tmp_path):
         assert f">{name.replace('_', ' ')}<" in drawn
     assert (": 0.6283 at epoch 2<" in drawn) == (len(aurocs) == 3)
     assert Image.open(io.BytesIO((tmp_path / "curves.png").read_bytes())).size == (1500, 840)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["curves.png", "curves.svg"]
+
+
+def test_curves_are_drawn_when_a_minute_has_passed(tmp_path, monkeypatch):
+    run = SimpleNamespace(history=history([0.6, 0.7], [0.4, 0.3]))
+    drawing = Curves(run, tmp_path)
+    drawing.on_eval_end()
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(curves, "SECONDS_BETWEEN", 0)
+    drawing.on_eval_end()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["curves.png", "curves.svg"]
