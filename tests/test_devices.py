@@ -235,7 +235,7 @@ def reads(counted, batch):
     return sorted((re.sub(r"\D+", " ", row["shape"]).split(), row["times"]) for row in rows)
 
 
-@pytest.mark.parametrize("level", ["off", "O1"])
+@pytest.mark.parametrize("level", ["off", pytest.param("O1", marks=pytest.mark.rare)])
 def test_a_step_is_read_while_the_device_does_the_next(level, train_once):
     words = ["--device", "standin", "--log-freq", 10, "--amp", level]
     _, _, counted = train_once(f"waits_{level}", *words)
@@ -322,7 +322,8 @@ def test_an_evaluated_batch_crosses_once_and_fetches_its_probabilities(evaluated
 
 
 @pytest.mark.parametrize(
-    ("device_type", "dtype"), [("standin", "float16"), ("intel_hpu", "bfloat16")]
+    ("device_type", "dtype"),
+    [("standin", "float16"), pytest.param("intel_hpu", "bfloat16", marks=pytest.mark.rare)],
 )
 def test_the_kernels_round_once(device_type, dtype, on_device):
     words = [ROOT / "tests" / "standin" / "compare_kernels.py", device_type, dtype]

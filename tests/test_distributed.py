@@ -309,6 +309,7 @@ def test_two_machines_train_as_one_also_when_one_of_them_dies(
     same_run(tmp_path / "save", uninterrupted)
 
 
+@pytest.mark.rare
 def test_two_machines_evaluate_as_one(machines, alone, tmp_path):
     words, folder = alone
     first, second = machines("eval.py", *words, "--output-dir", tmp_path / "two")

@@ -196,7 +196,14 @@ def prepared(folder, facts):
 
 
 @NEEDS_PADDLE_3
-@pytest.mark.parametrize("form, run", [("paddle", by_paddle), ("onnx", by_onnx), ("web", by_web)])
+@pytest.mark.parametrize(
+    ("form", "run"),
+    [
+        ("paddle", by_paddle),
+        pytest.param("onnx", by_onnx, marks=pytest.mark.rare),
+        pytest.param("web", by_web, marks=pytest.mark.rare),
+    ],
+)
 def test_other_programs_give_a_film_of_14_bits_predict_s_probabilities(
     script, deep, tmp_path, form, run
 ):

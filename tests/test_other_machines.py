@@ -28,7 +28,7 @@ def table(folder):
     ("system", "engine", "lines"),
     [
         ("windows", "onednn", [f"the OpenVINO {FAILS} oneDNN"]),
-        ("macos", "onednn", [NO_OPENVINO]),
+        pytest.param("macos", "onednn", [NO_OPENVINO], marks=pytest.mark.rare),
         (
             "macos without oneDNN",
             "dygraph",

@@ -132,7 +132,7 @@ def test_another_optimiser_is_killed_and_goes_on_too_and_adam_does_not_take_it_o
 @pytest.mark.parametrize(
     ("number", "times", "when"),
     [
-        (signal.SIGTERM, 1, "step 1/6"),
+        pytest.param(signal.SIGTERM, 1, "step 1/6", marks=pytest.mark.rare),
         (signal.SIGINT, 1, "step 1/6"),  # Ctrl-C
         (signal.SIGTERM, 3, "Epoch 1/2"),  # before the worker processes are there
     ],
