@@ -1,8 +1,10 @@
 """The RSNA Pneumonia Detection Challenge: films of NIH's that radiologists read, a line a box."""
 
+import contextlib
 import json
+import math
 
-from films.label_lists import patient
+from films.label_lists import is_nih_name, patient
 from public_data.table_rows import Film, table_rows, wrong_cell
 from runtime.files import UserError
 
@@ -49,7 +51,7 @@ def _numbers(where, row):
     cells = [row[name] for name in SIDE_NAMES]
     try:
         left, top, width, height = map(float, cells)
-        if width > 0 and height > 0 and left + top < float("inf"):
+        if width > 0 and height > 0 and math.isfinite(left + top + width + height):
             return left, top, width, height
     except ValueError:
         pass
@@ -61,14 +63,17 @@ def _numbers(where, row):
 
 def _nih_names(path):
     """Return film of RSNA -> film of ChestX-ray14."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            return {each["subset_img_id"]: each["img_id"] for each in json.load(file)}
-    except (ValueError, TypeError, KeyError):
-        raise UserError(
-            f"{path}: want RSNA's pneumonia-challenge-dataset-mappings_2018.json, a list of "
-            "objects with subset_img_id and img_id, got something else; download it again"
-        ) from None
+    with (
+        contextlib.suppress(ValueError, TypeError, KeyError, RecursionError),
+        open(path, encoding="utf-8") as file,
+    ):
+        names = {each["subset_img_id"]: each["img_id"] for each in json.load(file)}
+        if all(map(is_nih_name, names.values())):
+            return names
+    raise UserError(
+        f"{path}: want RSNA's pneumonia-challenge-dataset-mappings_2018.json, a list of "
+        "objects with subset_img_id and img_id, got something else; download it again"
+    )
 
 
 def _nih_name(where, film_id, nih_names, mapping):

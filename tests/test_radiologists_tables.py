@@ -91,9 +91,13 @@ def test_rsna_s_films_by_their_nih_names_and_their_boxes(convert, tmp_path, caps
         (RSNA + "90aa-03,,,,,2\n", None, "csv:5: want 0 or 1 in the column 'Target', got '2'"),
         (RSNA + "90aa-03,1,2,,4,1\n", None, "csv:5: want x, y, width and height .* got '1,2,,4'"),
         (RSNA + "90aa-03,1,2,0,4,1\n", None, "csv:5: want x, y, width and height"),
+        (RSNA + "90aa-03,-inf,2,3,4,1\n", None, "csv:5: want x, y, width and height"),
+        (RSNA + "90aa-03,1,2,inf,4,1\n", None, "csv:5: want x, y, width and height"),
         (RSNA, json.dumps(RSNA_NAMES[:1]), "csv:3: film '90aa-02' is not in .*metadata.csv"),
         (RSNA, json.dumps({"a": 1}), "metadata.csv: want RSNA's pneumonia-challenge-dataset-map"),
         (RSNA, RSNA, "metadata.csv: want RSNA's pneumonia-challenge-dataset-map"),
+        (RSNA, json.dumps([RSNA_NAMES[0] | {"img_id": 5}]), "metadata.csv: want RSNA's pneumonia-"),
+        (RSNA, json.dumps([RSNA_NAMES[0] | {"img_id": "a.png"}]), "metadata.csv: want RSNA's pne"),
     ],
 )
 def test_rsna_s_files_that_are_not_as_they_should_be(convert, text, metadata, message):
