@@ -124,9 +124,9 @@ def main(args):
     digest = sha256(args.weights)
     if args.format == "web":
         check_target(os.path.join(args.output_dir, written[0]))
-        known = read_known(
-            args.thresholds, args.reference, args.metrics, digest, args.crop_size, args.resize
-        )
+        ours = {key: getattr(args, key) for key in ("crop_size", "resize", "window")}
+        ours |= {"weights": digest, "crops": 10}
+        known = read_known(args.thresholds, args.reference, args.metrics, ours)
         export = functools.partial(export, args=args, known=known)
     read = read_film if args.format == "web" else read_square
     reading = Reading(*command_line.reading_options(args))

@@ -20,6 +20,7 @@ from evaluation.predictions_csv import read_predictions, write_predictions
 from evaluation.thresholds import choose_thresholds
 from films.label_lists import CLASS_NAMES
 from runtime.files import UserError, sha256
+from web.site_folder import read_known
 
 
 def known_films():
@@ -170,3 +171,21 @@ def test_options_that_do_not_go_together(words, error, monkeypatch, capsys):
     with pytest.raises(SystemExit) as exit:
         run(monkeypatch, *words)
     assert exit.value.code == 2 and error in capsys.readouterr().err
+
+
+def test_a_page_shows_no_figures_of_one_crop_and_tells_those_of_another_window(tmp_path, capsys):
+    path = tmp_path / "metrics.json"
+    figures = {"auroc_mean": 0.6661, "auroc_mean_over": 13, "images": 774, "patients": 678}
+    sizes = {"crop_size": 224, "resize": 256}
+    figures |= {"weights": {"sha256": "ab"}, **sizes, "window": None}
+    ours = {"weights": "ab", "crops": 10, **sizes, "window": None}
+    path.write_text(json.dumps(figures | {"crops": 1}))
+    with pytest.raises(UserError, match="but they are of --crops 1, not --crops 10; make it anew"):
+        read_known(None, None, path, ours)
+    path.write_text(json.dumps(figures | {"crops": 10}))
+    assert read_known(None, None, path, ours)["evaluation"]["mean"] == 0.6661
+    assert capsys.readouterr().err == ""
+    # A warning only: the page's films may be of another kind than those of the evaluation.
+    assert read_known(None, None, path, ours | {"window": [8192.0, 16384.0]})["evaluation"]
+    said = f"warning: {path}: they are of no --window, not --window 8192,16384; make it anew\n"
+    assert capsys.readouterr().err == said

@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 
@@ -25,13 +26,13 @@ PAGE = os.path.join(HERE, "page")
 UNLISTED = ("service_worker.js", "files.js")  # what a service worker does not keep itself
 
 
-def read_known(thresholds, reference, metrics, weights, crop_size, resize):
+def read_known(thresholds, reference, metrics, ours):
     """Read what is known of a network, to be shown with it.
 
     Args:
         thresholds, reference, metrics: paths of the files that export.py's options name, or None.
-        weights: SHA-256 of the weights that are exported.
-        crop_size, resize: pixels.
+        ours: dict with `NETWORK_FACTS` of what is exported. Figures of another window, as of films
+            of other kinds, warn.
 
     Returns:
         dict for the page's settings, None where a file is not given: "thresholds", by class, None
@@ -41,7 +42,6 @@ def read_known(thresholds, reference, metrics, weights, crop_size, resize):
     Raises:
         UserError: a file is broken, or of another network: nobody could tell it from the page.
     """
-    ours = {"weights": weights, "crop_size": crop_size, "resize": resize}
     found = values = evaluation = None
     if thresholds:
         found, content = read_thresholds(thresholds)
@@ -60,12 +60,14 @@ def read_known(thresholds, reference, metrics, weights, crop_size, resize):
 
 
 def _refuse_others(path, content, ours):
-    """Raise UserError if a file's figures are not those of our weights and sizes."""
-    other = why_of_others(content, ours)
+    """Raise UserError if a file's figures are not those of our weights, crops and sizes."""
+    other = why_of_others(content, {key: ours[key] for key in ours if key != "window"})
     if not isinstance(content.get("weights"), dict):
         other = "it does not say whose they are"
     if other:
         raise UserError(f"{path}: want figures of these weights, but {other}; make it anew")
+    if other := why_of_others(content, ours):
+        print(f"warning: {path}: {other}; make it anew", file=sys.stderr)
 
 
 def _evaluation(metrics):
