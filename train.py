@@ -7,7 +7,6 @@ prints `paddle.Model`'s lines, also into logs/, and leaves save/best_model.pdpar
     step  10/614 - loss: 0.1650 - AUROC_Atelectasis: 0.5343 - ... - AUROC_avg: 0.5401 - 3s/step
 """
 
-import json
 import os
 import sys
 import textwrap
@@ -156,7 +155,7 @@ from films.label_lists import CLASS_NAMES, films_shared
 from kernels import onednn
 from model import CheXNet, load_weights
 from runtime.devices import describe_device, is_first_rank, print_on_first_rank, set_device
-from runtime.files import UserError, sha256, write_json
+from runtime.files import UserError, read_json, sha256, write_json
 from runtime.precision import check_precision, current_float32_kind
 from runtime.versions import commit, versions
 from training.callbacks import (
@@ -345,9 +344,13 @@ def configuration(args, device):
 
 def check_same_options(save_dir, config):
     """Raise UserError unless a run goes on with the options that it was begun with."""
-    with open(os.path.join(save_dir, "config.json"), encoding="utf-8") as file:
-        # An older run may lack an option, and did then what is the default now.
-        before = vars(parse_args([])) | json.load(file)
+    if not (held := read_json(path := os.path.join(save_dir, "config.json"))):
+        raise UserError(
+            f"{path}: want the options that the run was begun with, got no such file, or another; "
+            "put the run's own there, or give another --save-dir"
+        )
+    # An older run may lack an option, and did then what is the default now.
+    before = vars(parse_args([])) | held
     for key in FIXED:
         if before.get(key, config[key]) != config[key]:
             raise UserError(

@@ -197,6 +197,16 @@ def test_an_older_run_had_the_default_of_an_option_that_its_config_lacks(
     assert "want window None as in its config.json, got [100.0, 50.0]" in fails("train.py", *words)
 
 
+def test_a_run_whose_options_are_gone_does_not_go_on(phantoms, uninterrupted, fails, tmp_path):
+    shutil.copytree(uninterrupted, tmp_path / "save")
+    words = [*command(phantoms, tmp_path / "save")[2:], "--resume"]
+    path = tmp_path / "save" / "config.json"
+    for text in ('{"seed": 0', "[]"):
+        path.write_text(text)
+        said = f"{path}: want the options that the run was begun with, got no such file, or another"
+        assert said in fails("train.py", *words)
+
+
 @pytest.mark.rare
 def test_scalars_for_visualdl_count_on_where_a_run_goes_on(phantoms, tmp_path):
     visualdl = pytest.importorskip("visualdl")
