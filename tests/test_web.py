@@ -382,6 +382,15 @@ def test_another_site_at_the_same_address_is_not_hidden(browser, opened, site):
         assert has_text(browser, "Another site")
 
 
+def test_a_page_below_another_that_cannot_be_kept_is_not_loaded_without_end(browser, opened, site):
+    below = shutil.copytree(site, site / "below")
+    files = (below / "files.js").read_text()
+    (below / "files.js").write_text(files.replace('"codecs.js"', '"codecs.js", "missing.js"'))
+    browser.get(f"{opened.url}below/index.html")
+    wait_for(partial(has_text, browser, "The network is ready (one thread)"))
+    browser.get_log("browser")  # of the missing file
+
+
 def test_eight_films_in_a_row_take_no_more_memory(browser, opened, phantoms):
     films = sorted((phantoms / "images").iterdir())[:8]
     used = []

@@ -45,7 +45,7 @@ async function keepOffline() {
     await registration.update().catch(() => {}); // offline
     const newer = registration.installing ?? registration.waiting;
     if (newer) await settled(newer);
-    if (giver && registration.active !== giver) { // it would give other files from now on
+    if (giver && registration.active && registration.active !== giver) { // it has other files
       location.reload();
       return "reloading";
     }
