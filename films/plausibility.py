@@ -54,13 +54,15 @@ def header_doubt(header):
     Args:
         header: a pydicom data set.
     """
-    view, part = (str(header.get(name) or "") for name in ("ViewPosition", "BodyPartExamined"))
+    # Spaces around a coded text do not count (PS3.5, table 6.2-1); pydicom keeps those before it.
+    names = ("ViewPosition", "BodyPartExamined", "PresentationIntentType")
+    view, part, intent = (str(header.get(name) or "").strip() for name in names)
     # Two texts, of which the first is the row's; a broken file may have anything.
-    along_row = str(np.ravel(header.get("PatientOrientation") or "")[0])
+    along_row = str(np.ravel(header.get("PatientOrientation") or "")[0]).strip()
     is_decubitus = "DECUB" in view  # a frontal view of a patient who lies on a side
     if view in ("LL", "RL") or ("LAT" in view and not is_decubitus) or along_row[:1] in ("A", "P"):
         return "its header says a lateral view"
-    if header.get("PresentationIntentType") == "FOR PROCESSING":
+    if intent == "FOR PROCESSING":
         return "its header says a raw film, FOR PROCESSING"
     if "CHEST" not in part and "THORAX" not in part:
         for other in PARTS:

@@ -103,7 +103,8 @@ def write_json(path, content):
 
 def read_json(path):
     """Return the dict that a JSON file holds; {} where none can be read."""
-    with contextlib.suppress(OSError, ValueError), open(path, encoding="utf-8") as file:
+    unreadable = (OSError, ValueError, RecursionError)
+    with contextlib.suppress(*unreadable), open(path, encoding="utf-8") as file:
         content = json.load(file)
         return content if isinstance(content, dict) else {}
     return {}

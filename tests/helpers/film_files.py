@@ -66,6 +66,7 @@ def dicom(pixels, syntax=uid.ExplicitVRLittleEndian, data=None, **elements):
 SAID = [
     ("ViewPosition", "PA", ""),
     ("ViewPosition", "LL", "its header says a lateral view"),
+    ("ViewPosition", " LL", "its header says a lateral view"),  # spaces around it do not count
     ("ViewPosition", "LARGE LATERAL", "its header says a lateral view"),  # in Open-i's
     ("ViewPosition", "LAT DECUBITUS", ""),
     ("PatientOrientation", ["L", "F"], ""),
@@ -75,6 +76,7 @@ SAID = [
     ("BodyPartExamined", "FOREARM", "its header says FOREARM, not CHEST"),
     ("BodyPartExamined", "QUUX", ""),
     ("PresentationIntentType", "FOR PRESENTATION", ""),
+    ("PresentationIntentType", " FOR PROCESSING", "its header says a raw film, FOR PROCESSING"),
     ("PresentationIntentType", "FOR PROCESSING", "its header says a raw film, FOR PROCESSING"),
 ]
 
