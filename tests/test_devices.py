@@ -260,6 +260,7 @@ def test_a_line_that_is_printed_has_the_figures_of_its_step(trained, train_once)
     assert last(every) == last(seldom) != []
 
 
+@pytest.mark.rare
 def test_recomputing_on_a_device_gives_the_losses_that_keeping_does(train, trained):
     """In float16, where the backward pass is outside of auto_cast."""
     words = ["--device", "standin", "--amp", "O1", "--recompute"]
@@ -417,6 +418,7 @@ def test_auto_is_the_accelerator_and_predict_sees_there_what_it_sees_on_the_cpu(
         assert result.stderr.splitlines()[-1] == there
 
 
+@pytest.mark.rare
 def test_boxes_are_scored_on_a_device_as_on_the_cpu(
     phantoms, random_weights, script, on_device, tmp_path
 ):

@@ -221,6 +221,7 @@ def test_other_programs_give_a_film_of_14_bits_predict_s_probabilities(
     assert np.abs(run(folder, tmp_path) - expected).max() <= 1e-5
 
 
+@pytest.mark.rare
 def test_weights_in_other_files_give_a_film_of_14_bits_the_same(forked, deep, tmp_path):
     folder, expected = deep
     shutil.copy(folder / "film.png", tmp_path)
