@@ -52,23 +52,7 @@ def write_label_csv(
         UserError: an option is not of this data set's, a table is not as it should be, or no film
             is left.
     """
-    # Open-i's archive names its films itself; only their views are in the second table.
-    names_films = data_set == "openi" and is_archive(table) and all_views
-    if data_set in METADATA_COLUMNS and metadata is None and not names_films:
-        columns = ", ".join(METADATA_COLUMNS[data_set])
-        raise UserError(
-            f"--from {data_set}: want --metadata too, got one table; give the one with the "
-            f"columns {columns}"
-        )
-    for option, value, sets in (
-        ("--metadata", metadata, [*METADATA_COLUMNS, "rsna"]),
-        ("--unmentioned", unmentioned, ["chexpert", "mimic"]),
-        ("--readers", readers, ["vindr"]),
-        ("--boxes-output", boxes_output, ["rsna"]),
-    ):
-        if value is not None and data_set not in sets:
-            wanted = " or ".join(sets)
-            raise UserError(f"{option}: want it with {wanted}, got --from {data_set}; leave it out")
+    _check_options(data_set, table, metadata, unmentioned, all_views, readers, boxes_output)
     _check_paths([table, metadata], {"--output": output, "--boxes-output": boxes_output})
     absent = None if unmentioned == "unknown" else 0
     films = {
@@ -111,13 +95,40 @@ def write_label_csv(
         print(f"wrote {boxes_output}: {len(boxes):,} boxes")
 
 
-def _check_paths(taken, written):
+def _check_options(data_set, table, metadata, unmentioned, all_views, readers, boxes_output):
+    # Open-i's archive names its films itself; only their views are in the second table.
+    names_films = data_set == "openi" and is_archive(table) and all_views
+    if data_set in METADATA_COLUMNS and metadata is None and not names_films:
+        columns = ", ".join(METADATA_COLUMNS[data_set])
+        raise UserError(
+            f"--from {data_set}: want --metadata too, got one table; give the one with the "
+            f"columns {columns}"
+        )
+    for option, value, sets in (
+        ("--metadata", metadata, [*METADATA_COLUMNS, "rsna"]),
+        ("--unmentioned", unmentioned, ["chexpert", "mimic"]),
+        ("--readers", readers, ["vindr"]),
+        ("--boxes-output", boxes_output, ["rsna"]),
+    ):
+        if value is not None and data_set not in sets:
+            wanted = " or ".join(sets)
+            raise UserError(f"{option}: want it with {wanted}, got --from {data_set}; leave it out")
+
+
+def _check_paths(read, written):
     """Refuse to write into a file that is read, or into one twice."""
-    taken = {os.path.realpath(path): "the table itself" for path in taken if path}
+    taken = [(path, "the table itself") for path in read if path]
     for option, path in written.items():
-        if path is not None and (what := taken.get(os.path.realpath(path))):
-            raise UserError(f"{path}: want a new file for {option}, got {what}; name another")
-        taken[os.path.realpath(path or "")] = f"that of {option}"
+        for other, what in taken:
+            if path and _is_same_file(path, other):
+                raise UserError(f"{path}: want a new file for {option}, got {what}; name another")
+        taken += [(path, f"that of {option}")] * bool(path)
+
+
+def _is_same_file(path, other):
+    if os.path.exists(path) and os.path.exists(other):
+        return os.path.samefile(path, other)
+    return os.path.realpath(path) == os.path.realpath(other)
 
 
 def _choose(films, all_views, flat):

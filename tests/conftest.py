@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from functools import partial
 
 import pytest
 from filelock import FileLock
@@ -356,6 +357,14 @@ def reference_weights(shared, script, once):
         assert result.returncode == 0, result.stderr
 
     return once("reference", convert) / "model_from_torch.pdparams"
+
+
+@pytest.fixture
+def convert(tmp_path):
+    """A function from a published table to the lines of its label list: `helpers.tables`."""
+    from helpers.tables import converted
+
+    return partial(converted, tmp_path)
 
 
 @pytest.fixture

@@ -183,7 +183,9 @@ def test_a_network_of_swapped_films_takes_upright_ones(forked, tmp_path, torch_n
     assert "was trained on such films, convert it with --transposed" in result.stderr
     target = tmp_path / "w.pdparams"
     result = forked("convert_torch_weights.py", tmp_path / "w.pth", target, "--transposed")
-    assert result.returncode == 0 and "--transposed" not in result.stderr
+    assert result.returncode == 0
+    # The GPU wheel warns where CUDA's libraries are missing.
+    assert result.stderr == "" or paddle.is_compiled_with_cuda()
     network = CheXNet()
     load_weights(network, str(target))
     network.eval()

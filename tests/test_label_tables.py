@@ -3,9 +3,9 @@
 import csv
 import gzip
 import io
+import os
 import tarfile
 import zipfile
-from functools import partial
 
 import numpy as np
 import pytest
@@ -21,7 +21,6 @@ from helpers.tables import (
     VINDR_BOXES,
     VINDR_TEST,
     VINDR_TRAIN,
-    converted,
     findings,
 )
 
@@ -29,11 +28,6 @@ from films.label_lists import CLASS_NAMES, read_label_list
 from public_data.convert_labels import write_label_csv
 from public_data.finding_names import FINDINGS, PADCHEST_BROKEN
 from runtime.files import UserError
-
-
-@pytest.fixture
-def convert(tmp_path):
-    return partial(converted, tmp_path)
 
 
 def test_every_class_of_a_mapping_is_one_of_the_14():
@@ -199,6 +193,9 @@ def test_the_output_is_not_the_table(tmp_path):
     table.write_text(NIH)
     with pytest.raises(UserError, match="want a new file for --output, got the table itself"):
         write_label_csv("nih", table, tmp_path / "." / "table.csv", None, None, False, False)
+    os.link(table, tmp_path / "TABLE.csv")  # as a disk that takes both names for one has it
+    with pytest.raises(UserError, match="want a new file for --output, got the table itself"):
+        write_label_csv("nih", table, tmp_path / "TABLE.csv", None, None, False, False)
     assert table.read_text() == NIH
 
 

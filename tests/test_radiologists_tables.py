@@ -1,7 +1,6 @@
 """prepare_data.py labels: tables of films that radiologists read: VinDr's, RSNA's, Google's."""
 
 import json
-from functools import partial
 
 import numpy as np
 import pytest
@@ -13,18 +12,12 @@ from helpers.tables import (
     VINDR_BOXES,
     VINDR_TEST,
     VINDR_TRAIN,
-    converted,
     findings,
 )
 
 from films.label_lists import CLASS_NAMES, read_label_list
 from public_data.nih_tables import Box, read_boxes
 from runtime.files import UserError
-
-
-@pytest.fixture
-def convert(tmp_path):
-    return partial(converted, tmp_path)
 
 
 def test_vindr_s_radiologists_vote(convert):
