@@ -136,7 +136,7 @@ def look(driver, films, count):
 
 def wait_for(driver, text):
     end = time.monotonic() + PATIENCE
-    while text not in driver.execute_script("return document.body.innerText"):
+    while text not in driver.execute_script("return document.body?.innerText ?? ''"):
         if time.monotonic() > end:
             raise UserError(f"the page did not say {text!r} in {PATIENCE} s; open it")
         time.sleep(0.02)

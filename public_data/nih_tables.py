@@ -45,6 +45,9 @@ class Entry(NamedTuple):
     follow_up: int | None = None
 
 
+NOBODY = Entry(frozenset(), None, "", "")
+
+
 def _read_rows(path, columns, what, extra=()):
     """Yield ("file:line", texts of these columns, and of the extra ones, "" without them)."""
     remedy = f"download NIH's {what} again with prepare_data.py"
@@ -54,9 +57,9 @@ def _read_rows(path, columns, what, extra=()):
         missing = [column for column in columns if column not in header]
         if missing:
             raise UserError(f"{where}: no column {missing[0]!r}; {remedy}")
+        places = [header.index(c) if c in header else None for c in (*columns, *extra)]
         for where, cells in rows:
-            row = dict(zip(header, cells, strict=True))
-            yield where, [row.get(column, "") for column in (*columns, *extra)]
+            yield where, ["" if place is None else cells[place] for place in places]
 
 
 def read_boxes(path):
@@ -71,19 +74,26 @@ def read_boxes(path):
     boxes = []
     for where, (film, finding, *numbers) in _read_rows(path, BOX_COLUMNS, "BBox_List_2017.csv"):
         finding = BOX_SPELLINGS.get(finding, finding)
-        try:
-            left, top, width, height = map(float, numbers)
-        except ValueError:
-            left = top = width = height = math.nan
-        is_box = width > 0 and height > 0 and math.isfinite(left + top + width + height)
-        if finding not in NIH_FINDINGS or not is_box:
+        sides = box_sides(numbers)
+        if finding not in NIH_FINDINGS or not sides:
             raise UserError(
                 f"{where}: want a film, a finding and x, y, width, height, got "
                 f"{','.join([film, finding, *numbers])!r}; correct the line"
             )
         if finding in CLASS_NAMES:
+            left, top, width, height = sides
             boxes.append(Box(film, finding, left, top, left + width, top + height))
     return boxes
+
+
+def box_sides(cells):
+    """Return left, top, width and height of a box as numbers, of four texts; None if it is none."""
+    try:
+        left, top, width, height = map(float, cells)
+    except ValueError:
+        return None
+    is_box = width > 0 and height > 0 and math.isfinite(left + top + width + height)
+    return (left, top, width, height) if is_box else None
 
 
 def read_data_entry(path):
@@ -168,8 +178,7 @@ def subgroups(films, entries):
         dict from "sex", "age", "view" and "sex and age" to a dict from group to the indices of its
         films; films of which the table says nothing are "not known".
     """
-    nobody = Entry(frozenset(), None, "", "")
-    known = [entry_of(film, entries) or nobody for film in films]
+    known = [entry_of(film, entries) or NOBODY for film in films]
     groups = {
         "sex": [entry.sex for entry in known],
         "age": [_age_band(entry.age) for entry in known],
@@ -195,17 +204,14 @@ def facts_of(films, entries):
     Returns:
         dict from the name of a fact to float `[N]`, NaN where it is not known.
     """
-    nan = float("nan")
-    flags = {"view AP": ("view", {"PA": 0, "AP": 1}), "sex M": ("sex", {"F": 0, "M": 1})}
-    known = [entry_of(film, entries) for film in films]
+    known = [entry_of(film, entries) or NOBODY for film in films]
     facts = {
-        name: [numbers.get(getattr(entry, column, None), nan) for entry in known]
-        for name, (column, numbers) in flags.items()
+        "view AP": [{"PA": 0, "AP": 1}.get(entry.view) for entry in known],
+        "sex M": [{"F": 0, "M": 1}.get(entry.sex) for entry in known],
+        "age": [entry.age for entry in known],
+        "follow-up": [entry.follow_up for entry in known],
     }
-    for name in ("age", "follow_up"):
-        values = [getattr(entry, name, None) for entry in known]
-        facts[name.replace("_", "-")] = [nan if value is None else value for value in values]
-    return {name: np.array(values, float) for name, values in facts.items()}
+    return {name: np.array(values, float) for name, values in facts.items()}  # None becomes NaN
 
 
 def _age_band(age):

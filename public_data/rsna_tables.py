@@ -2,14 +2,16 @@
 
 import contextlib
 import json
-import math
 
 from films.label_lists import is_nih_name, patient
+from public_data.finding_names import RSNA
+from public_data.nih_tables import box_sides
 from public_data.table_rows import Film, table_rows, wrong_cell
 from runtime.files import UserError
 
-COLUMNS = ["patientId", "x", "y", "width", "height", "Target"]
-SIDE_NAMES = ("x", "y", "width", "height")
+SIDES = ["x", "y", "width", "height"]
+((FINDING, TARGET),) = RSNA.items()
+COLUMNS = ["patientId", *SIDES, TARGET]
 
 
 def read_rsna(path, mapping, others):
@@ -28,33 +30,29 @@ def read_rsna(path, mapping, others):
     nih_names = _nih_names(mapping) if mapping else None
     films = {}  # id -> Film
     for where, row in table_rows(path, COLUMNS, others):
-        film_id, target = row["patientId"], row["Target"]
+        film_id, target = row["patientId"], row[TARGET]
         if target not in ("0", "1"):
-            raise wrong_cell(where, "0 or 1", "Target", target)
-        labels = {"Pneumonia": int(target)}
+            raise wrong_cell(where, "0 or 1", TARGET, target)
+        labels = {FINDING: int(target)}
         if film_id not in films:
-            name = f"stage_2_train_images/{film_id}.dcm"
+            name, whose = f"stage_2_train_images/{film_id}.dcm", ""
             if nih_names is not None:
                 name = _nih_name(where, film_id, nih_names, mapping)
-            whose = patient(name) if nih_names is not None else ""
+                whose = patient(name)
             films[film_id] = Film(where, name, whose, True, labels, [])
         if films[film_id].labels != labels:
             raise UserError(
                 f"{where}: {film_id} has Target 0 and 1 ({films[film_id].where}); correct one"
             )
-        if labels["Pneumonia"]:
-            films[film_id].boxes.append(("Pneumonia", *_numbers(where, row)))
+        if labels[FINDING]:
+            films[film_id].boxes.append((FINDING, *_sides(where, row)))
     yield from films.values()
 
 
-def _numbers(where, row):
-    cells = [row[name] for name in SIDE_NAMES]
-    try:
-        left, top, width, height = map(float, cells)
-        if width > 0 and height > 0 and math.isfinite(left + top + width + height):
-            return left, top, width, height
-    except ValueError:
-        pass
+def _sides(where, row):
+    cells = [row[name] for name in SIDES]
+    if sides := box_sides(cells):
+        return sides
     raise UserError(
         f"{where}: want x, y, width and height of a box, as Target is 1, got "
         f"{','.join(cells)[:80]!r}; correct the line"
